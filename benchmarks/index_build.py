@@ -1,0 +1,130 @@
+"""How long building the index of a full-size copy takes, and how much memory: ``index_build.py [run | check]``.
+
+Trees of the owners' sizes are rendered with ``pixels=flat`` (an index looks at no pixel) into a temporary folder. Each
+index is built in a process of its own, so that its peak memory is its own; a tenth of the frames beside the whole says
+what grows with them. The first reading builds the index, the second takes the kept one.
+
+``run`` measures, writes ``benchmarks/results/index_build.json`` and the table in ``docs/datasets.md``; without a word
+the table is drawn again from the record; ``check`` says whether it is what the record says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "benchmarks" / "results" / "index_build.json"
+PAGE = ROOT / "docs" / "datasets.md"
+BLOCK = re.compile(r"(<!-- table: index_build -->\n).*?(<!-- end of table -->)", re.S)
+
+# Dataset, layout, size of the whole tree, of a tenth of it, and how it is read. BP4D's 328 sequences differ in length,
+# the rendered ones do not, so its frames are the nearest multiple.
+CASES: tuple[tuple[str, str, dict[str, int], dict[str, int], dict[str, str]], ...] = (
+    ("disfa", "disfa", {"frames": 4845}, {"frames": 484}, {}),
+    ("bp4d", "bp4d", {"frames": 448}, {"frames": 45}, {}),
+    ("affectnet", "affectnet-csv", {"images": 291_650}, {"images": 29_165}, {"splits": "all", "form": "csv"}),
+)
+
+
+def peak_mib() -> float:
+    """Returns the largest resident memory of this program so far, in MiB (Linux)."""
+    # Not getrusage: its peak is inherited from the process that started this one, here the renderer.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)  # type: ignore[index]
+
+
+def measure(dataset: str, root: str, options: dict[str, str]) -> dict[str, Any]:
+    """Builds one index in this process."""
+    import numpy as np
+    import pyarrow.parquet  # noqa: F401 - its memory is not the index's
+
+    from zoo.datasets import get_dataset, load_index
+
+    get_dataset(dataset)
+    before = peak_mib()
+    started = time.perf_counter()
+    index = load_index(dataset, root, **options)
+    first = time.perf_counter() - started
+    peak = peak_mib()
+    started = time.perf_counter()
+    load_index(dataset, root, **options)
+    again = time.perf_counter() - started
+    columns = [index.subject, index.sequence, index.frame, index.split, index.file, index.position]
+    columns += [labels.values for labels in index.labels.values()]
+    columns += [] if index.box is None else [index.box]
+    return {
+        "samples": len(index), "first_s": round(first, 2), "kept_s": round(again, 2), "base_mib": before,
+        "peak_mib": peak, "index_mib": round(sum(np.asarray(c).nbytes for c in columns) / 2**20, 1),
+    }  # fmt: skip
+
+
+def run() -> dict[str, Any]:
+    """Renders and measures everything."""
+    from zoo.datasets.synthface import generate
+    from zoo.results.environment import capture_environment
+
+    load = os.getloadavg()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for dataset, layout, whole, tenth, options in CASES:
+            for part, size in (("tenth", tenth), ("whole", whole)):
+                root = Path(name) / f"{dataset}-{part}"
+                generate(layout, root, pixels="flat", progress=False, **size)  # type: ignore[arg-type]
+                files = sum(len(names) for _, _, names in os.walk(root))
+                words = [sys.executable, __file__, "one", dataset, str(root), json.dumps(options)]
+                done = subprocess.run(
+                    words, env={**os.environ, "ZOO_HOME": f"{name}/home"}, capture_output=True, text=True, check=True
+                )
+                rows.append({"dataset": dataset, "part": part, "files": files, **json.loads(done.stdout)})
+                print(rows[-1], file=sys.stderr, flush=True)
+    here = capture_environment()
+    return {
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "cpu": here.cpu, "cores": here.cores_usable,
+        "system": here.system, "python": here.python, "load_before": [round(x, 2) for x in load],
+        "load_after": [round(x, 2) for x in os.getloadavg()], "rows": rows,
+    }  # fmt: skip
+
+
+def table(record: dict[str, Any]) -> str:
+    """Returns the table of a record, in Markdown."""
+    head = ["dataset", "samples", "files", "first reading, s", "kept index, s", "peak memory, MiB",
+            "of it before reading", "the index itself"]  # fmt: skip
+    rows = [
+        [r["dataset"], f"{r['samples']:,}", f"{r['files']:,}", f"{r['first_s']:.1f}", f"{r['kept_s']:.1f}",
+         f"{r['peak_mib']:.0f}", f"{r['base_mib']:.0f}", f"{r['index_mib']:.0f}"]
+        for r in record["rows"]
+    ]  # fmt: skip
+    where = (
+        f"{record['cpu']}, {record['cores']} cores, {record['system']}, Python {record['python']}, "
+        f"{record['created'][:10]}; load {record['load_before'][0]:g} before and {record['load_after'][0]:g} after."
+    )
+    return f"{tabulate(rows, head, tablefmt='github', disable_numparse=True)}\n\n{where}\n"
+
+
+def drawn() -> str:
+    """Returns the page with its table drawn from the record."""
+    text = table(json.loads(RECORD.read_text(encoding="utf-8")))
+    return BLOCK.sub(lambda match: f"{match[1]}{text}{match[2]}", PAGE.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(measure(sys.argv[2], sys.argv[3], json.loads(sys.argv[4]))))
+        raise SystemExit
+    if sys.argv[1:] == ["check"]:
+        raise SystemExit(drawn() != PAGE.read_text(encoding="utf-8") and "docs/datasets.md is not what the record says")
+    if sys.argv[1:] == ["run"]:
+        RECORD.parent.mkdir(exist_ok=True)
+        RECORD.write_text(json.dumps(run(), indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(drawn(), encoding="utf-8")

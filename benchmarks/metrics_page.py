@@ -1,0 +1,36 @@
+"""Draws the coverage table of ``docs/metrics.md`` from ``benchmarks/coverage.md``: ``metrics_page.py [check]``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "metrics.md"
+BLOCK = re.compile(r"(<!-- table: coverage -->\n).*?(<!-- end of table -->)", re.S)
+
+
+def render() -> str:
+    """Returns the page with its table drawn again."""
+    rows: dict[tuple[str, str, str], dict[tuple[int, int], str]] = {}
+    for line in (ROOT / "benchmarks" / "coverage.md").read_text(encoding="utf-8").splitlines():
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        if len(cells) == 12 and cells[0].isdigit() and cells[4] in ("mean", "difference"):
+            people, folds, task, metric, figure = cells[:5]
+            rows.setdefault((task, metric, figure), {})[int(folds), int(people)] = cells[7]
+    columns = sorted({key for found in rows.values() for key in found})
+    head = ["task", "metric", "figure"]
+    head += [f"{people} people, " + ("pooled" if folds == 1 else f"{folds} folds") for folds, people in columns]
+    table = tabulate([[*k, *(v.get(c, "") for c in columns)] for k, v in rows.items()], head, tablefmt="github",
+                     disable_numparse=True)  # fmt: skip
+    return BLOCK.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    drawn = render()
+    if sys.argv[1:] == ["check"]:
+        raise SystemExit(drawn != PAGE.read_text(encoding="utf-8") and "docs/metrics.md is out of date")
+    PAGE.write_text(drawn, encoding="utf-8")

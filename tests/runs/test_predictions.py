@@ -1,0 +1,108 @@
+"""Stored predictions: whole or absent, keyed, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from zoo.errors import RecordError
+from zoo.runs.predictions import PredictionStore, Unit, predictions_key, read_predictions
+
+KEY = {"weights": ["0" * 64], "dataset": "disfa", "batch": 32}
+
+
+def _unit(number: int, *rows: int) -> Unit:
+    return Unit(number, 0, np.array(rows, np.int64))
+
+
+def _columns(unit: Unit, shift: float = 0.0) -> dict[str, np.ndarray]:
+    return {
+        "face_found": np.ones(len(unit.rows), bool),
+        "au-intensity/AU01": (unit.rows + shift).astype(np.float32),
+    }
+
+
+def test_units_are_stored_resumed_and_joined_in_row_order(tmp_path: Path) -> None:
+    units = [_unit(0, 4, 5), _unit(1, 0, 1), _unit(2, 2, 3)]
+    store = PredictionStore("m", KEY, tmp_path)
+    store.begin()
+    store.write_unit(units[1], _columns(units[1]))
+    again = PredictionStore("m", KEY, tmp_path)
+    again.begin()
+    assert again.finished(units) == {1}
+    for unit in (units[0], units[2]):
+        again.write_unit(unit, _columns(unit))
+    again.finish(units)
+    table = again.read()
+    assert table["row"].to_pylist() == [0, 1, 2, 3, 4, 5]
+    assert table["au-intensity/AU01"].to_pylist() == [0, 1, 2, 3, 4, 5]
+    assert predictions_key(again.path) == KEY
+    assert list((again.folder / "parts").iterdir()) == []
+
+
+def test_other_weights_other_folder(tmp_path: Path) -> None:
+    assert PredictionStore("m", KEY, tmp_path).id != PredictionStore("m", {**KEY, "batch": 1}, tmp_path).id
+
+
+def test_half_written_damaged_and_foreign_units_are_done_again(tmp_path: Path) -> None:
+    units = [_unit(0, 0, 1), _unit(1, 2, 3), _unit(2, 4, 5)]
+    store = PredictionStore("m", KEY, tmp_path)
+    store.begin()
+    for unit in units:
+        store.write_unit(unit, _columns(unit))
+    parts = store.folder / "parts"
+    whole = (parts / "000000.parquet").read_bytes()
+    (parts / "000000.parquet").write_bytes(whole[: len(whole) // 2])  # a disk that was full
+    (parts / ".000009.parquet.x.part").write_bytes(b"left by a kill")
+    foreign = PredictionStore("m", {**KEY, "dataset": "rafdb"}, tmp_path)
+    foreign.begin()
+    foreign.write_unit(units[1], _columns(units[1]))
+    (foreign.folder / "parts" / "000001.parquet").replace(parts / "000001.parquet")
+    store.begin()
+    assert store.finished(units) == {2}
+    # The same number with other rows, as after a change of the plan, is not this unit.
+    assert store.finished([_unit(2, 4, 6)]) == set()
+    assert [p.name for p in parts.iterdir()] == []
+
+
+def test_fresh_forgets_everything(tmp_path: Path) -> None:
+    units = [_unit(0, 0, 1)]
+    store = PredictionStore("m", KEY, tmp_path)
+    store.begin()
+    store.write_unit(units[0], _columns(units[0]))
+    store.finish(units)
+    assert store.complete()
+    store.begin(fresh=True)
+    assert not store.complete()
+    assert store.finished(units) == set()
+
+
+def test_predictions_of_something_else_are_refused(tmp_path: Path) -> None:
+    units = [_unit(0, 0, 1)]
+    store = PredictionStore("m", KEY, tmp_path)
+    store.begin()
+    store.write_unit(units[0], _columns(units[0]))
+    store.finish(units)
+    with pytest.raises(RecordError, match="something else") as caught:
+        read_predictions(store.path, {**KEY, "weights": ["1" * 64]})
+    assert caught.value.why is not None
+    assert "weights" in caught.value.why
+    plain = tmp_path / "plain.parquet"
+    pq.write_table(pq.read_table(store.path).replace_schema_metadata(None), plain)
+    with pytest.raises(RecordError, match="not a prediction file"):
+        read_predictions(plain)
+    plain.write_bytes(b"PAR1 not really")
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_predictions(plain)
+
+
+def test_no_label_is_ever_stored(tmp_path: Path) -> None:
+    units = [_unit(0, 0, 1)]
+    store = PredictionStore("m", KEY, tmp_path)
+    store.begin()
+    store.write_unit(units[0], _columns(units[0]))
+    store.finish(units)
+    assert store.read().column_names == ["row", "face_found", "au-intensity/AU01"]

@@ -1,0 +1,113 @@
+"""The table that a person sees after a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.boards.text import AGGREGATION_TITLES, FLAG_TITLES, METRIC_TITLES, interval, number, percent
+from zoo.protocols.schema import ProtocolFile
+from zoo.results.record import Estimate, MetricScore, ResultRecord, RuntimeUsed
+
+
+def _columns(record: ResultRecord, protocol: ProtocolFile) -> list[MetricScore]:
+    """Returns the scores shown per label: the primary aggregation of every metric, the primary metric first."""
+    scores = [s for s in record.views[0].scores if s.aggregation == protocol.primary.aggregation]
+    return sorted(scores, key=lambda s: s.metric != protocol.primary.metric)
+
+
+def result_rows(record: ResultRecord, protocol: ProtocolFile) -> tuple[list[str], list[list[str]]]:
+    """Returns head and rows of the per-label table; the mean comes last."""
+    scores = _columns(record, protocol)
+    labelled = [s for s in scores if s.per_label]
+    head = ["", "n", *(METRIC_TITLES[s.metric] for s in scores)]
+    rows = []
+    for i, first in enumerate(labelled[0].per_label if labelled else ()):
+        name = first.label if first.n_pos is None else f"{first.label} ({first.n_pos}+)"
+        # All intervals are in the record; a screen has room for those of the headline.
+        cells = [_cell(s.per_label[i], k == 0) if s.per_label else "" for k, s in enumerate(scores)]
+        rows.append([name, str(first.n), *cells])
+    shown = {x.label for x in labelled[0].per_label} if labelled else set()
+    rows += [[x, "–", *("not given" for _ in scores)] for x in record.model.missing_labels if x not in shown]
+    rows.append(
+        [
+            "mean" if labelled else "all",
+            str(record.views[0].samples),
+            *(_cell(s.mean, k == 0) for k, s in enumerate(scores)),
+        ]
+    )
+    return head, rows
+
+
+def _cell(estimate: Estimate, whole: bool) -> str:
+    return interval(estimate) if whole else number(estimate.value)
+
+
+def result_table(record: ResultRecord, protocol: ProtocolFile, style: str = "simple") -> str:
+    """Returns the table and what has to be known to read it, as text.
+
+    Args:
+        record: The record.
+        protocol: Its protocol.
+        style: A tabulate format: ``simple`` for a terminal, ``github`` for Markdown.
+    """
+    from tabulate import tabulate
+
+    head, rows = result_rows(record, protocol)
+    table = tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=("left", "right"))
+    lines = [table, "", *result_notes(record, protocol)]
+    return "\n".join(lines)
+
+
+def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
+    """Returns the lines below the table: other readings of the headline, coverage, contamination, completeness."""
+    primary = protocol.primary
+    other = "mean_over_folds" if primary.aggregation == "pooled" else "pooled"
+    title = METRIC_TITLES[primary.metric]
+    unit = "subjects" if protocol.clusters == "subject" or record.subjects else "images"
+    lines = [
+        f"{record.model.name} on {record.protocol.ref}: values with 95 % intervals (bootstrap over {unit}), "
+        f"{AGGREGATION_TITLES[primary.aggregation]}"
+    ]
+    if protocol.folds and (score := record.score(primary.metric, other)):
+        lines.append(f"{title}, {AGGREGATION_TITLES[other]}: {interval(score.mean)}")
+    main = record.score(primary.metric, primary.aggregation)
+    if main and main.undefined:
+        strict = number(main.mean_strict.value)
+        lines.append(f"{title} is undefined for {main.undefined} labels; counted as 0 the mean is {strict}")
+    if main and record.model.missing_labels and main.mean_missing_zero:
+        lines.append(f"labels that the model lacks counted as 0: {title} {interval(main.mean_missing_zero)}")
+    cover = record.coverage
+    text = f"faces found: {cover.detected} of {cover.samples} ({percent(cover.detected, cover.samples)})"
+    if cover.undetected:
+        rule = "predicted absent" if protocol.undetected == "absent" else "counted wrong"
+        text += f"; the others are {rule}"
+        skipped = record.score(primary.metric, primary.aggregation, "undetected-skipped")
+        if skipped:
+            text += f", skipping them gives {title} {interval(skipped.mean)}"
+    if cover.undecodable:
+        text += f"; {cover.undecodable} could not be decoded"
+    lines.append(text)
+    flag = f"training data: {FLAG_TITLES[record.contamination]}"
+    lines.append(flag + (f" ({record.contamination_note})" if record.contamination_note else ""))
+    if record.dataset.synthetic:
+        lines.append("rendered faces: a rehearsal, not a measurement on people")
+    if not record.dataset.complete:
+        lines.append(f"INCOMPLETE copy: {cover.samples} samples of {cover.expected or 'an unknown number'}")
+    if record.model.status == "unverified":
+        lines.append("the entry is unverified: nobody has yet run its check on the real file")
+    used = record.runtime
+    lines.append(
+        f"{used.runtime} {used.version}, {used.device} {used.precision}, {_cores(used)}, batch {used.batch}; "
+        f"{record.cost.seconds:.1f} s{', predictions partly or wholly from before' if record.cost.resumed else ''}"
+    )
+    return lines
+
+
+def _cores(used: RuntimeUsed) -> str:
+    threads = "1 thread" if used.threads == 1 else f"{used.threads} threads"
+    return threads if used.streams == 1 else f"{used.streams} streams of {threads}"
+
+
+def result_json(record: ResultRecord) -> dict[str, Any]:
+    """Returns the record as plain JSON values."""
+    return record.model_dump(mode="json")

@@ -1,0 +1,79 @@
+"""A suite's page: what was timed, what may be used, and what may not and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.boards.collect import Collection
+from zoo.boards.latency import LatencyBoard, LatencyRow
+from zoo.boards.site import tables as t
+from zoo.boards.site.shared import FILTERS, model_link, rate, timing_filters
+from zoo.boards.site.tables import Cell, Column, Line, Table
+from zoo.boards.text import DASH, TASK_TITLES, megabytes, three_digits
+
+
+def latency_page(collection: Collection, board: LatencyBoard) -> dict[str, Any]:
+    """Returns what the template needs."""
+    baseline = board.rows[0].record.suite.baseline
+    valid = [r for r in board.rows if r.timing.usable]
+    wrong = [r for r in board.rows if not r.timing.usable]
+    drawn = []
+    if valid:
+        about = f"Times {baseline.title}: in the same run; above 1 is faster."
+        drawn.append(_table(collection, valid, "valid", "Valid", about))
+    if wrong:
+        drawn.append(_table(collection, wrong, "invalid", "Invalid", "Measured or tried, and not to be used."))
+    return {
+        "board": board, "tables": drawn, "tools": t.tools("latency", drawn, FILTERS),
+        "random": any(r.record.model.weights == "random" for r in board.rows),
+        "weak": baseline.runtime == "torch" and baseline.device == "cpu",
+    }  # fmt: skip
+
+
+def _table(collection: Collection, rows: Sequence[LatencyRow], anchor: str, heading: str, intro: str) -> Table:
+    usable = anchor == "valid"
+    columns = [
+        Column("model", "Model"), Column("tasks", "Tasks", hidden=True), Column("runtime", "Runtime", "short"),
+        Column("precision", "Precision"), Column("threads", "Threads", "number"), Column("stage", "Stage"),
+        Column("scenario", "Scenario", "short"),
+    ]  # fmt: skip
+    if usable:
+        columns += [
+            Column("p50", "p50 ms", "number"), Column("p90", "p90 ms", "number"),
+            Column("p95", "p95 ms", "number", hidden=True), Column("p99", "p99 ms", "number"),
+            Column("rate", "Images/s", "number"),
+            Column("ratio", "Times baseline", "number", about="how many times as fast as the baseline in the same run"),
+            Column("memory", "Peak MiB", "number"), Column("size", "Size", "number"),
+        ]  # fmt: skip
+    else:
+        columns.append(Column("reasons", "Reasons", "wide"))
+    columns += [Column("machine", "Machine", "short", hidden=len(collection.machines) < 2)]
+    columns += [Column("date", "Date", "short"), Column("record", "Record", "short")]
+    lines = []
+    for row in rows:
+        record, asked, model = row.record, row.record.asked, row.record.model
+        runtime = asked.runtime + ("" if asked.device == "cpu" else f" {asked.device}")
+        runtime += f", {asked.streams} streams" if asked.streams > 1 else ""
+        random = model.weights == "random"
+        cells = [
+            t.text(model.name, more="random weights" if random else "",
+                   href=None if random else model_link(collection, model.name)),
+            t.text(", ".join(TASK_TITLES[x] for x in model.tasks)), t.text(runtime), t.text(asked.precision),
+            t.figure(asked.threads, str(asked.threads)), t.text(record.stage), t.text(record.scenario.title),
+        ]  # fmt: skip
+        if usable:
+            ratio = row.ratio
+            ends = f"95 % interval {ratio.low:.2f} to {ratio.high:.2f}" if ratio.low and ratio.high else ""
+            cells += [
+                *(t.milliseconds(record.percentile(p)) for p in (50, 90, 95, 99)), rate(row.timing),
+                t.figure(ratio.value, DASH if ratio.value is None else f"{ratio.value:.2f}", title=ends),
+                t.figure(record.peak_rss_mib, three_digits(record.peak_rss_mib)),
+                t.figure(model.size, megabytes(model.size)),
+            ]  # fmt: skip
+        else:
+            cells.append(t.text(row.reasons))
+        cells += [t.text(row.timing.machine), t.text(record.created[:10]), Cell("json", href=f"../{row.timing.path}")]
+        filters = {**timing_filters(row.timing), "verdict": ("valid" if usable else "invalid",)}
+        lines.append(Line(cells, filters, struck=row.timing.erratum is not None))
+    return Table(anchor, f"{heading} measurements", columns, lines, heading, intro)

@@ -1,0 +1,273 @@
+"""Datasets: readers of the owners' layouts, integrity checks, and indexes that are read once and kept.
+
+Example:
+    >>> from zoo.datasets import list_datasets
+    >>> "disfa" in list_datasets()
+    True
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import DatasetMissingError, UnknownNameError
+
+if TYPE_CHECKING:
+    from zoo.datasets.base import Finding, Index, Severity
+    from zoo.datasets.reader import Reader
+    from zoo.registry.labels import Task
+
+__all__ = [
+    "IntegrityReport", "check", "dataset_name", "dataset_root", "get_dataset", "identities_of", "labelled_tasks",
+    "list_datasets", "load_index", "root_variable",
+]  # fmt: skip
+
+_READERS = {
+    "affectnet": "zoo.datasets.affectnet:AffectNet",
+    "affwild2": "zoo.datasets.affwild2:AffWild2",
+    "bp4d": "zoo.datasets.bp4d:Bp4d",
+    "bp4dplus": "zoo.datasets.bp4d:Bp4dPlus",
+    "ckplus": "zoo.datasets.ckplus:CkPlus",
+    "disfa": "zoo.datasets.disfa:Disfa",
+    "disfaplus": "zoo.datasets.disfaplus:DisfaPlus",
+    "fer2013": "zoo.datasets.fer2013:Fer2013",
+    "ferplus": "zoo.datasets.fer2013:FerPlus",
+    "rafdb": "zoo.datasets.rafdb:Rafdb",
+    "folder": "zoo.datasets.folder:Folder",
+    "hub": "zoo.datasets.hub:Hub",
+    "synthface": "zoo.datasets.synthetic:SynthFace",
+    "synthface-rafdb": "zoo.datasets.synthetic:SynthFaceRafdb",
+}
+
+
+def list_datasets() -> list[str]:
+    """Returns the names of the datasets that can be read."""
+    return sorted(_READERS)
+
+
+def dataset_name(reference: str) -> str:
+    """Returns the dataset that a reference names, under which protocols and records know it.
+
+    A reference is a name, or ``hub:owner/name@commit`` for the dataset ``hub``.
+    """
+    name, colon, _ = reference.partition(":")
+    return "hub" if colon and name == "hub" else reference
+
+
+def get_dataset(reference: str) -> Reader:
+    """Returns the reader of a dataset.
+
+    Args:
+        reference: See :func:`dataset_name`.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    name = dataset_name(reference)
+    if name not in _READERS:
+        raise UnknownNameError("dataset", reference, _READERS)
+    module, _, attribute = _READERS[name].partition(":")
+    kind = getattr(import_module(module), attribute)
+    reader: Reader = kind() if name == reference else kind(reference.partition(":")[2])
+    return reader
+
+
+def root_variable(name: str) -> str:
+    """Returns the environment variable that points at a dataset: ``ZOO_DISFA_ROOT``."""
+    return f"ZOO_{re.sub('[^A-Z0-9]', '_', name.upper())}_ROOT"
+
+
+def dataset_root(
+    name: str,
+    root: str | Path | None = None,
+    options: Mapping[str, str] | None = None,
+    offline: bool | None = None,
+) -> Path:
+    """Returns the root of a dataset: the one given, else the one that the environment names.
+
+    Synthetic datasets and those of the Hub need neither: they are rendered or fetched into the cache folder.
+
+    Args:
+        name: Dataset; see :func:`dataset_name`.
+        root: The root as the user gives it.
+        options: The reader's options.
+        offline: True: fetch nothing. None: as the environment says.
+
+    Raises:
+        UnknownNameError: No such dataset.
+        DatasetMissingError: Neither is given, or it is not a folder.
+    """
+    reader = get_dataset(name)
+    variable = root_variable(dataset_name(name))
+    where = f"root={root}"
+    if root is None or not str(root):
+        root, where = os.environ.get(variable), variable
+        if not root:
+            if (own := reader.default_root(reader.chosen(options or {}), offline)) is not None:
+                return own
+            raise DatasetMissingError(
+                f"where is {reader.title}?",
+                why=f"neither root= nor the environment variable {variable} is given",
+                fix=f"give root=/path/to/it, or set {variable}. {reader.obtain}",
+            )
+    path = Path(root).expanduser()
+    if not path.exists():
+        raise DatasetMissingError(
+            f"{reader.title} is not there", where=f"{where} -> {path}" if where == variable else str(path),
+            why="there is no such folder", fix=f"correct the path. {reader.obtain}",
+        )  # fmt: skip
+    return path
+
+
+def load_index(
+    name: str, root: str | Path | None = None, *, cache: bool = True, offline: bool | None = None, **options: str
+) -> Index:
+    """Reads a dataset's index, from the cache folder when the tree has not changed since.
+
+    Args:
+        name: Dataset; see :func:`dataset_name`.
+        root: Its root; see :func:`dataset_root`.
+        cache: Whether a kept index may be used and a new one kept.
+        offline: True: fetch nothing. None: as the environment says.
+        options: The reader's options, such as ``camera="right"``.
+
+    Raises:
+        UnknownNameError: No such dataset, option or value.
+        DatasetMissingError: No copy there.
+        DatasetError: The copy is damaged.
+    """
+    from zoo.datasets import cache as kept
+
+    reader = get_dataset(name)
+    chosen = reader.chosen(options)
+    path = dataset_root(name, root, options, offline)
+    if not cache or not path.is_dir():
+        return reader.index(path, **chosen)
+    where = kept.cached_path(kept.tree_key(path, reader.name, chosen, reader.unread(chosen)), reader.name)
+    index = kept.read(where, path)
+    if index is None:
+        index = reader.index(path, **chosen)
+        kept.write(index, where)
+    return index
+
+
+def labelled_tasks(name: str, root: str | Path | None = None) -> tuple[Task, ...] | None:
+    """Returns the tasks that a copy has labels for, where that is its user's choice; None for other datasets.
+
+    Raises:
+        ZooError: As :func:`load_index`.
+    """
+    if not get_dataset(name).labels_vary:
+        return None
+    return tuple(load_index(name, root).labels)
+
+
+def identities_of(name: str) -> str:
+    """Returns the namespace of a dataset's people; a dataset that this project does not read has its own name.
+
+    Of a dataset of the Hub, ``hub:owner/name`` with or without a commit, all commits are one.
+    """
+    return get_dataset(name).identities if name in _READERS else name.partition("@")[0]
+
+
+@dataclass(frozen=True)
+class IntegrityReport:
+    """What the integrity check of one copy says.
+
+    Attributes:
+        index: The samples that can be scored.
+        findings: The most severe first.
+    """
+
+    index: Index
+    findings: tuple[Finding, ...]
+
+    @property
+    def root(self) -> Path:
+        """Root of the copy."""
+        return self.index.root
+
+    def count(self, severity: Severity) -> int:
+        """Returns the number of findings of a severity."""
+        return sum(f.severity == severity for f in self.findings)
+
+    @property
+    def errors(self) -> int:
+        """Findings that keep the copy from being scored."""
+        return self.count("error")
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is damaged and nothing of the owners' copy is missing."""
+        return not any(f.severity == "error" or f.code.startswith("missing-") for f in self.findings)
+
+    def labels(self) -> dict[str, dict[str, int]]:
+        """Returns coded samples by task and label: ``{"au-intensity": {"AU01": 130814, ...}}``."""
+        import numpy as np
+
+        counts: dict[str, dict[str, int]] = {}
+        for task, column in self.index.labels.items():
+            if column.values.ndim == 1:
+                coded = np.bincount(column.values[column.values >= 0], minlength=len(column.names))
+            else:
+                coded = (~np.isnan(column.values)).sum(axis=0)
+            counts[task] = dict(zip(column.names, coded.tolist(), strict=True))
+        return counts
+
+    def splits(self) -> dict[str, int]:
+        """Returns samples by split; empty where the dataset has none."""
+        import numpy as np
+
+        names, counts = np.unique(self.index.split, return_counts=True)
+        return {str(s): int(n) for s, n in zip(names, counts, strict=True) if s}
+
+    def text(self, protocols: Sequence[str] = ()) -> str:
+        """Returns the report as plain lines.
+
+        Args:
+            protocols: A line for each protocol, saying what the findings mean for it.
+        """
+        index = self.index
+        lines = [
+            f"{index.dataset} at {index.root}" + (" (synthetic)" if index.synthetic else ""),
+            f"  manifest  {index.manifest}",
+            f"  samples   {len(index)}" + (f" of {len(index.subjects)} subjects" if index.subjects else ""),
+        ]
+        if index.options:
+            lines.append("  read as   " + ", ".join(f"{k}={v}" for k, v in index.options.items()))
+        if splits := self.splits():
+            lines.append("  splits    " + ", ".join(f"{k} {v}" for k, v in splits.items()))
+        for task, counts in self.labels().items():
+            lines.append(f"  {task}: " + ", ".join(f"{k} {v}" for k, v in counts.items()))
+        state = "damaged" if self.errors else "complete" if self.complete else "incomplete"
+        lines.append(f"{state}: {self.errors} errors, {self.count('warning')} warnings, {self.count('note')} notes")
+        lines += [f"  {f.severity:8}{f.code}: {f.message}" for f in self.findings]
+        if protocols:
+            lines += ["protocols", *(f"  {line}" for line in protocols)]
+        return "\n".join(lines)
+
+
+def check(name: str, root: str | Path | None = None, *, offline: bool | None = None, **options: str) -> IntegrityReport:
+    """Reads a copy however damaged it is and reports on it.
+
+    Args:
+        name: Dataset; see :func:`dataset_name`.
+        root: Its root; see :func:`dataset_root`.
+        offline: True: fetch nothing. None: as the environment says.
+        options: The reader's options.
+
+    Raises:
+        UnknownNameError: No such dataset or option.
+        DatasetMissingError: No copy there.
+        DatasetError: A file that cannot be opened at all.
+    """
+    order = {"error": 0, "warning": 1, "note": 2}
+    reader = get_dataset(name)
+    index = reader.inspect(dataset_root(name, root, options, offline), **reader.chosen(options))
+    return IntegrityReport(index, tuple(sorted(index.findings, key=lambda f: order[f.severity])))

@@ -1,0 +1,265 @@
+"""From landmarks and boxes to crops: the methods that a preprocess contract can name.
+
+Points are pixel indices (see :mod:`zoo.faces.warp`). Mesh numbers are those of MediaPipe's 468-point mesh; "left" and
+"right" are the picture's.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zoo.faces.warp import Interpolation, Matrix, affine, affine_image, kernel
+
+Points = NDArray[np.float64]
+
+# Contours of the eyes and lips in the order of mediapipe.solutions.face_mesh_connections (FACEMESH_LEFT_EYE,
+# FACEMESH_RIGHT_EYE, FACEMESH_LIPS), as LibreFace's aligner collects them (detect_mediapipe.py, commit 1aa2b98).
+EYE_RIGHT: Final = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
+EYE_LEFT: Final = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
+LIPS: Final = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
+    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415,
+)  # fmt: skip
+
+TEMPLATE_SIDE: Final = 112
+
+ARCFACE_112: Final = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Left eye, right eye, nose tip, mouth corners on a 112 px crop: ``arcface_dst`` of insightface
+(``python-package/insightface/utils/face_align.py``)."""
+
+# The project's own template in OpenFace's manner. OpenFace 2.x maps rigid points of its 68-point shape onto 0.7 times
+# its mean shape on 112 px; that shape is not free to copy. Here: points that expressions move little (eye corners, nose
+# bridge, nose base), from the frontal view of MediaPipe's canonical face model (Apache-2.0, face_model_with_iris.obj,
+# x to the right and y up in cm).
+_RIGID: Final = {
+    33: (-4.446, 2.664), 133: (-1.856, 2.585), 362: (1.856, 2.585), 263: (4.446, 2.664),
+    168: (0.0, 3.271), 6: (0.0, 2.473), 197: (0.0, 1.728), 195: (0.0, 1.059),
+    98: (-1.406, -1.714), 97: (-0.597, -2.014), 2: (0.0, -2.089), 326: (0.597, -2.014), 327: (1.406, -1.714),
+}  # fmt: skip
+# OpenFace's mean shape spans about 101 px from ear to ear on its crop; the canonical model's ears are 15.5 cm apart.
+_PIXELS_PER_CM: Final = 6.6
+# Height of the centre of the 68 points on the canonical model: OpenFace puts that centre into the crop's.
+_CENTRE_CM: Final = -1.26
+
+OPENFACE_112: Final = np.array(
+    [[56 + _PIXELS_PER_CM * x, 56 - _PIXELS_PER_CM * (y - _CENTRE_CM)] for x, y in _RIGID.values()]
+)
+"""Rigid points on a 112 px crop: eye centres 41.6 px apart at height 30, chin at about 110."""
+
+
+def five_points(mesh: Points) -> Points:
+    """Returns left eye, right eye, nose tip, left and right mouth corner of a mesh, ``[5, 2]``.
+
+    The eyes are means of their contours. The nose tip is point 4, which stands out farthest on the canonical face;
+    with it real faces fit the ArcFace template better than with point 1 (four portraits and a video, root mean square
+    0.9 to 4.9 px against 2.1 to 5.6).
+    """
+    points = mesh[:, :2]
+    return np.stack(
+        [
+            points[list(EYE_LEFT)].mean(axis=0),
+            points[list(EYE_RIGHT)].mean(axis=0),
+            points[4],
+            points[61],
+            points[291],
+        ]
+    )
+
+
+def rigid_points(mesh: Points) -> Points:
+    """Returns the points of a mesh that :data:`OPENFACE_112` places, ``[13, 2]``."""
+    return mesh[list(_RIGID), :2]
+
+
+def umeyama(source: Points, target: Points) -> Matrix:
+    """Returns the similarity that carries ``source`` onto ``target`` with least squared error, without mirroring.
+
+    S. Umeyama, Least-squares estimation of transformation parameters between two point patterns, PAMI 13(4), 1991.
+
+    Args:
+        source: ``[n, 2]``, not all one point.
+        target: ``[n, 2]``.
+
+    Returns:
+        ``[2, 3]``.
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_0, target_0 = source - source_mean, target - target_mean
+    u, values, vt = np.linalg.svd(target_0.T @ source_0)
+    signs = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
+    turn = (u * signs) @ vt
+    turn *= (values * signs).sum() / (source_0**2).sum()
+    return np.column_stack((turn, target_mean - turn @ source_mean))
+
+
+def similarity_matrix(mesh: Points, template: Literal["arcface-112", "openface-112"], side: int) -> Matrix:
+    """Returns the map from a crop of ``side`` pixels to the picture that puts a mesh onto a template.
+
+    Another side than 112 scales the template with the crop, edges onto edges.
+    """
+    if template == "arcface-112":
+        points, target = five_points(mesh), ARCFACE_112
+    else:
+        points, target = rigid_points(mesh), OPENFACE_112
+    target = (target + 0.5) * (side / TEMPLATE_SIDE) - 0.5
+    forward = umeyama(points, target)
+    backward = np.linalg.inv(forward[:, :2])
+    return np.column_stack((backward, -backward @ forward[:, 2]))
+
+
+def expand_box(box: Points, factor: float, square: bool) -> Points:
+    """Grows a box about its centre.
+
+    Args:
+        box: Left, top, right, bottom.
+        factor: On the sides.
+        square: Make both sides as long as the longer one.
+
+    Returns:
+        Left, top, right, bottom; may reach outside the picture.
+    """
+    centre, sides = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    half = (np.full(2, sides.max()) if square else sides) * factor / 2
+    return np.concatenate((centre - half, centre + half))
+
+
+# LibreFace's aligner (detect_mediapipe.py and libreface/detect_mediapipe_image.py at github.com/ihp-lab/LibreFace,
+# after FFHQ's dataset tool). Its output_size rules the shrinking even where it warps to another size.
+_LIBREFACE_SIDE: Final = 256
+
+
+def libreface_quad(mesh: Points) -> Points:
+    """Returns the oriented square of LibreFace's crop.
+
+    Args:
+        mesh: Mesh landmarks.
+
+    Returns:
+        ``[4, 2]``: left top, left bottom, right bottom, right top.
+    """
+    points = mesh[:, :2]
+    left, right = points[list(EYE_LEFT)].mean(axis=0), points[list(EYE_RIGHT)].mean(axis=0)
+    lips = points[list(LIPS)]
+    eyes, eye_to_eye = (left + right) / 2, right - left
+    mouth = (lips[lips[:, 0].argmin()] + lips[lips[:, 0].argmax()]) / 2
+    eye_to_mouth = mouth - eyes
+    x = eye_to_eye - eye_to_mouth[::-1] * (-1, 1)
+    x *= max(np.hypot(*eye_to_eye) * 2.0, np.hypot(*eye_to_mouth) * 1.8) / np.hypot(*x)
+    y = x[::-1] * (-1, 1)
+    centre = eyes + eye_to_mouth * 0.1
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def libreface_crop(
+    pixels: NDArray[np.uint8],
+    quad: Points,
+    size: tuple[int, int],
+    *,
+    output: int,
+    supersample: int,
+    interpolation: Interpolation,
+) -> NDArray[np.uint8]:
+    """Cuts LibreFace's crop as its aligner does: shrink, pad and blend at the picture's edges, warp, centre crop.
+
+    - The research script: ``output`` 256, ``supersample`` 16, ``pillow-bilinear`` (4096 px, then Lanczos).
+    - The Python package, action units: ``output`` 256, ``supersample`` 2, ``pillow-bilinear-antialias`` (512 px, then
+      torchvision's ``Resize``).
+    - ``supersample`` 1 warps straight to ``output``.
+
+    Args:
+        pixels: RGB uint8 ``[height, width, 3]``.
+        quad: :func:`libreface_quad`.
+        size: Height and width of the crop, at most ``output``.
+        output: Side of the aligned picture before the centre crop.
+        supersample: The warp goes to ``output * supersample`` and is shrunk from there.
+        interpolation: With ``supersample`` 1, of the warp. Otherwise the warp is plain bilinear and this names the
+            kernel of the shrinking, where ``pillow-bilinear`` stands for the research script's Lanczos.
+
+    Returns:
+        RGB uint8 ``[*size, 3]``.
+    """
+    pixels, quad = _within_picture(pixels, quad)
+    height, width = size
+    # torchvision's CenterCrop, whose rounding is Python's
+    top, left = round((output - height) / 2), round((output - width) / 2)
+    side = output * supersample
+    across, down = (quad[3] - quad[0]) / side, (quad[1] - quad[0]) / side
+    origin = quad[0] + (across + down) / 2
+    if supersample == 1:
+        matrix = np.column_stack((across, down, origin + across * left + down * top))
+        return affine(pixels, matrix, size, interpolation)
+    matrix = np.column_stack((across, down, origin))
+    large = affine_image(pixels, matrix, (side, side), "pillow-bilinear")
+    shrink = Image.Resampling.LANCZOS if interpolation == "pillow-bilinear" else kernel(interpolation)
+    aligned = np.asarray(large.resize((output, output), shrink))
+    return aligned[top : top + height, left : left + width]
+
+
+def _within_picture(pixels: NDArray[np.uint8], quad: Points) -> tuple[NDArray[np.uint8], Points]:
+    """Shrinks a picture whose face is very large, and pads one whose quad comes near the edge."""
+    quad_side = float(np.hypot(*(quad[3] - quad[0])))
+    shrink = int(quad_side / _LIBREFACE_SIDE * 0.5)
+    if shrink > 1:
+        height, width = pixels.shape[:2]
+        # round() and numpy's rint, which the scripts use, agree: halves go to the even number
+        small = (round(width / shrink), round(height / shrink))
+        pixels = np.asarray(Image.fromarray(pixels).resize(small, Image.Resampling.LANCZOS))
+        quad, quad_side = quad / shrink, quad_side / shrink
+    edge = np.array(pixels.shape[1::-1])
+    border = max(round(quad_side * 0.1), 3)
+    low, high = np.floor(quad.min(axis=0)).astype(int), np.ceil(quad.max(axis=0)).astype(int)
+    start, end = np.clip(low - border, 0, edge), np.clip(high + border, 0, edge)
+    before, after = np.maximum(start - low + border, 0), np.maximum(high - end + border, 0)
+    if max(before.max(), after.max()) <= border - 4:
+        return pixels, quad
+    least = round(quad_side * 0.3)
+    before, after = np.maximum(before, least), np.maximum(after, least)
+    part = pixels[start[1] : end[1], start[0] : end[0]]
+    return _blend(part, before, after, quad_side), quad - start + before
+
+
+def _blend(
+    pixels: NDArray[np.uint8], before: NDArray[np.int64], after: NDArray[np.int64], quad_side: float
+) -> NDArray[np.uint8]:
+    """Pads with black, then fades the margin into a blurred picture and that into the median colour."""
+    widths = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+    padded = np.pad(pixels.astype(np.float32), widths)
+    height, width = padded.shape[:2]
+    y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+    inward_x = np.minimum(x / np.float32(before[0]), (width - 1 - x) / np.float32(after[0]))
+    inward_y = np.minimum(y / np.float32(before[1]), (height - 1 - y) / np.float32(after[1]))
+    mask = (1 - np.minimum(inward_x, inward_y))[..., None]
+    padded += (_gaussian(padded, quad_side * 0.02) - padded) * np.clip(mask * 3 + 1, 0, 1)
+    median = np.array([np.median(np.ascontiguousarray(padded[..., c])) for c in range(3)], np.float32)
+    padded += (median - padded) * np.clip(mask, 0, 1)
+    return np.clip(np.rint(padded), 0, 255).astype(np.uint8)
+
+
+def _gaussian(image: NDArray[np.float32], sigma: float, block: int = 128) -> NDArray[np.float32]:
+    """Blurs rows and columns with a Gaussian cut at four sigma, taking black outside.
+
+    The same as ``scipy.ndimage.gaussian_filter``, whose edge rule does not matter inside a black margin of fifteen
+    sigma. Written as products with a banded matrix, block by block: five times as fast.
+    """
+    radius = int(4 * sigma + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    band = np.zeros((block, block + 2 * radius), np.float32)
+    for i in range(block):
+        band[i, i : i + 2 * radius + 1] = taps / taps.sum()
+    for _ in range(2):
+        length = len(image)
+        flat = image.reshape(length, -1)
+        blurred = np.empty_like(flat)
+        for start in range(0, length, block):
+            end = min(start + block, length)
+            low, high = max(start - radius, 0), min(end + radius, length)
+            skip = low - (start - radius)
+            blurred[start:end] = band[: end - start, skip : skip + high - low] @ flat[low:high]
+        image = np.ascontiguousarray(blurred.reshape(image.shape).swapaxes(0, 1))
+    return image

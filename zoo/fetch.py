@@ -1,0 +1,93 @@
+"""``python -m zoo.fetch``: download and verify a model's weights, after showing their licence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, put, run_verb, say, words
+
+if TYPE_CHECKING:
+    from zoo.registry import ModelEntry, Registry
+
+SUMMARY = "Download and verify the weights of models; prints where they are."
+EXAMPLE = "python -m zoo.fetch model=libreface-r18"
+KEYS = (
+    Key("model", "names or globs, with commas", words, required=True),
+    Key("accept_license", "true: you accept the licences shown; asked for once, before the first download", boolean),
+    Key("show_license", "false: do not show the licences", boolean, True),
+    OFFLINE,
+    REGISTRY,
+)
+
+
+def _body(given: Arguments) -> int:
+    from zoo.registry import load_registry
+    from zoo.weights.consent import terms
+    from zoo.weights.fetch import fetch_model
+
+    registry = load_registry(given.registry)
+    entries = registry.match(given.model)
+    if given.show_license:
+        for entry in entries:
+            first, *rest = terms(entry.licence)
+            say(f"{entry.name}: {first}")
+            for line in rest:
+                say(f"  {line}")
+    for entry in entries:
+        _consent(entry, registry, given)
+    for entry in entries:
+        for path in fetch_model(entry, offline=given.offline, base=registry.base(entry.name)):
+            put(str(path))
+    return 0
+
+
+def _consent(entry: ModelEntry, registry: Registry, given: Arguments) -> None:
+    """Sees to it that the licence is accepted where something has to be downloaded under it.
+
+    Raises:
+        LicenseError: It is not accepted.
+    """
+    from zoo.errors import LicenseError
+    from zoo.weights import cached
+    from zoo.weights.consent import has_consented, needs_consent, remember_consent, terms
+    from zoo.weights.store import offline_reason
+
+    licence = entry.licence
+    if not needs_consent(licence) or has_consented(licence):
+        return
+    if given.accept_license:
+        remember_consent(licence)
+        return
+    base = registry.base(entry.name)
+    # Without a network nothing is downloaded, and what is on the machine was agreed on when it came there.
+    if offline_reason(given.offline) or all(cached(file, base=base) for file in entry.weights):
+        return
+    refused = given.accept_license is False
+    if not refused and sys.stdin.isatty() and sys.stderr.isatty():
+        if not given.show_license:
+            for line in terms(licence):
+                say(line)
+        say(f"Do you accept the terms of {licence.name}? Type yes to go on:")
+        if sys.stdin.readline().strip().lower() == "yes":
+            remember_consent(licence)
+            return
+        refused = True
+    registries = f" registry={','.join(given.registry)}" if given.registry else ""
+    raise LicenseError(
+        f"the weights of {entry.name} are under {licence.name}, which {'was not' if refused else 'has to be'} accepted"
+        + ("" if refused else " first"),
+        where=licence.url, why="; ".join(terms(licence)[1:]),
+        fix=f"read the terms; if you accept them: python -m zoo.fetch model={entry.name}{registries} "
+        "accept_license=true",
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the verb; returns the exit code."""
+    return run_verb("fetch", SUMMARY, KEYS, EXAMPLE, _body, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

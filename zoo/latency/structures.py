@@ -1,0 +1,272 @@
+"""Network structures with seeded weights: what a structure costs can be measured without anyone's weights.
+
+A structure's time is that of any weights in it. Its outputs mean nothing, but they are of ordinary size, so that a
+runtime or a precision that computes something else is seen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo._util.files import atomic_path, content_hash, sha256_of, zoo_home
+from zoo._util.optional import need
+from zoo.errors import UnknownNameError
+from zoo.registry.schema import Preprocess
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PREPROCESS = Preprocess(size=(224, 224), scale=1.0)
+"""Structures take pixels of 0..255: normalisation (ImageNet's) is inside."""
+
+INSIDE = PREPROCESS.model_copy(update={"layout": "nhwc"})
+"""Of int8 graphs, which take the uint8 crops themselves."""
+
+CALIBRATION = 32
+"""Faces that statistics and int8 ranges are taken from; of other people than those that parity is checked on."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One structure.
+
+    Attributes:
+        architecture: Its name in the registry, or timm's name of a bare encoder with pooled features.
+        contract: Registry model whose preprocess contract crops faces for it in a pipeline.
+        make: Makes the module, which gives a tensor or tensors by name; None for timm's encoder.
+    """
+
+    architecture: str
+    make: Callable[[], nn.Module] | None = None
+    contract: str | None = None
+
+    def build(self) -> nn.Module:
+        """Makes the module with whatever its initialisers give."""
+        return self.make() if self.make else _encoder(self.architecture)
+
+
+def _encoder(name: str) -> nn.Module:
+    from zoo.models._timm import import_timm
+
+    # exportable: activations as plain operators instead of torch's own fused functions
+    module: nn.Module = import_timm().create_model(name, pretrained=False, num_classes=0, exportable=True)
+    return module
+
+
+def _libreface_resnet() -> nn.Module:
+    from zoo.models.networks.libreface import LibreFaceResNet18
+
+    return LibreFaceResNet18({"au_intensity": 12, "au_presence": 12})
+
+
+def _libreface_repvgg() -> nn.Module:
+    from zoo.models.networks.libreface import LibreFaceRepVgg
+
+    return LibreFaceRepVgg("au_intensity", 12, sigmoid=False)
+
+
+def _libreface_swin() -> nn.Module:
+    from zoo.models.networks.libreface_transformers import SwinIntensity
+
+    return SwinIntensity("au_intensity", 12)
+
+
+def _libreface_mae() -> nn.Module:
+    from zoo.models.networks.libreface_transformers import MaeIntensity
+
+    return MaeIntensity("au_intensity", 12)
+
+
+STRUCTURES: dict[str, Structure] = {
+    "resnet18": Structure("resnet18"),
+    "resnet50": Structure("resnet50"),
+    "mobilenetv3-large": Structure("mobilenetv3_large_100"),
+    "efficientnet-b0": Structure("efficientnet_b0"),
+    "efficientnet-b2": Structure("efficientnet_b2"),
+    "swin-tiny": Structure("swin_tiny_patch4_window7_224"),
+    "convnextv2-tiny": Structure("convnextv2_tiny"),
+    "vit-base": Structure("vit_base_patch16_224"),
+    "libreface-resnet18": Structure("libreface-resnet18", _libreface_resnet, "libreface-r18"),
+    "libreface-repvgg-a0": Structure("libreface-repvgg-a0", _libreface_repvgg, "libreface-r18"),
+    "libreface-swin-t": Structure("libreface-swin-t", _libreface_swin, "libreface-r18"),
+    "libreface-mae-b": Structure("libreface-mae-b", _libreface_mae, "libreface-r18"),
+}
+"""Structures that can be timed with seeded weights. Inputs are 224 x 224 for all."""
+
+
+def get_structure(name: str) -> Structure:
+    """Returns a structure by name.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    if name not in STRUCTURES:
+        raise UnknownNameError("structure", name, STRUCTURES, where="zoo/latency/structures.py")
+    return STRUCTURES[name]
+
+
+def _take_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
+    """Gives a batch normalisation the mean of each channel and the variance of all, as they arrive.
+
+    A variance of its own would blow up a channel in which little happens, and rounding with it: such a network moves
+    by a tenth when it is computed in another order, which no trained one does.
+    """
+    (x,) = inputs
+    dims = [d for d in range(x.ndim) if d != 1]
+    norm.running_mean.copy_(x.mean(dims))
+    norm.running_var.fill_(float(x.var(dims).mean()))
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    """Makes a structure with seeded weights: 0..255 ``[n, 3, 224, 224]`` in, ``[n, columns]`` by name out.
+
+    Initialisers leave whole tensors at 0 or 1, with which parts of a network compute nothing; they get noise. Batch
+    normalisation gets statistics of rendered faces, so that activations keep their size to the end.
+
+    Raises:
+        UnknownNameError: No such structure.
+        DependencyError: torch or timm is not installed.
+    """
+    structure = get_structure(name)
+    torch = need("torch", "structures are torch modules")
+    from torch import nn
+
+    class Named(nn.Module):
+        mean: Tensor
+        std: Tensor
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+            self.register_buffer("mean", 255 * torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1))
+            self.register_buffer("std", 255 * torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1))
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = self.inner((x - self.mean) / self.std)
+            return y if isinstance(y, dict) else {"output": y}
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        inner = structure.build()
+        for parameter in inner.parameters():
+            if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        inner.eval()
+        norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
+        if norms:
+            Named(inner)(torch.from_numpy(_pictures(2)).permute(0, 3, 1, 2).float())
+        for hook in hooks:
+            hook.remove()
+        folded: Any = getattr(inner, "folded", None)
+        if folded is not None:  # branches that are one convolution when the model runs
+            inner = folded()
+    return Named(inner).eval()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _key(name: str, seed: int, *packages: str) -> str:
+    """Returns a hash of what a graph is made from."""
+    get_structure(name)  # a mistyped name gets its own error
+    from zoo.models import networks
+    from zoo.models.export import OPSET
+
+    sources = (Path(__file__), *sorted(Path(networks.__path__[0]).glob("*.py")))
+    made_by = ("torch", "timm", "onnxscript", *packages)
+    return content_hash({
+        "name": name, "seed": seed, "opset": OPSET, "sources": [sha256_of(p) for p in sources],
+        **{package: _version(package) for package in made_by},
+    }, 32)  # fmt: skip
+
+
+def exported(name: str, seed: int = 0) -> Path:
+    """Returns a structure's ONNX graph, exporting it if it is not in the cache.
+
+    Finding it there loads no torch, so that a measured process holds only what it measures.
+
+    Raises:
+        UnknownNameError: No such structure.
+        DependencyError: torch, timm or onnxscript is not installed and the graph is not in the cache.
+    """
+    path = zoo_home() / "exports" / f"random-{name}-{_key(name, seed)}.onnx"
+    if not path.exists():
+        import onnx
+
+        from zoo.models.export import to_onnx
+
+        model = to_onnx(build(name, seed), (PREPROCESS.channels, *PREPROCESS.size))
+        with atomic_path(path) as temporary:
+            onnx.save(model, temporary)
+    return path
+
+
+def quantised(name: str, runtime: str, seed: int = 0) -> tuple[Path, ...]:
+    """Returns a structure's int8 graph, making it if it is not in the cache: NNCF for OpenVINO, else static QDQ.
+
+    Returns:
+        One ONNX file, or an IR's ``.xml`` and ``.bin``; they take crops as :data:`INSIDE` says.
+
+    Raises:
+        UnknownNameError: No such structure.
+        DependencyError: A package that makes it is not installed and it is not in the cache.
+        RuntimeUnavailableError: The structure cannot be quantised.
+    """
+    folder = zoo_home() / "exports"
+    if runtime == "openvino":
+        stem = f"random-{name}-int8-{_key(name, seed, 'nncf', 'openvino')}"
+        graph, weights = folder / f"{stem}.xml", folder / f"{stem}.bin"
+        if not (graph.exists() and weights.exists()):
+            _nncf(name, seed, graph, weights)
+        return graph, weights
+    path = folder / f"random-{name}-int8-{_key(name, seed, 'onnxruntime')}.onnx"
+    if not path.exists():
+        import onnx
+
+        from zoo.models.onnx_graph import read_onnx
+        from zoo.runtimes.graphs import with_pixels
+        from zoo.runtimes.quantise import static_qdq
+
+        made = static_qdq(with_pixels(read_onnx(exported(name, seed)), PREPROCESS), _pictures(1))
+        with atomic_path(path) as temporary:
+            onnx.save(made, temporary)
+    return (path,)
+
+
+def _pictures(seed: int) -> NDArray[np.uint8]:
+    from zoo.latency.parity import golden_crops
+
+    return golden_crops((*PREPROCESS.size, PREPROCESS.channels), CALIBRATION, seed=seed)
+
+
+def _nncf(name: str, seed: int, graph: Path, weights: Path) -> None:
+    import tempfile
+
+    import openvino as ov
+
+    from zoo.models.onnx_graph import read_onnx
+    from zoo.runtimes.openvino_ import pixel_model
+    from zoo.runtimes.quantise import nncf_int8
+
+    model, names, _ = pixel_model(ov.Core(), read_onnx(exported(name, seed)), PREPROCESS, None)
+    made = nncf_int8(model, _pictures(1))
+    for port, output in zip(made.outputs, names, strict=True):
+        port.get_tensor().set_names({output})
+    with tempfile.TemporaryDirectory() as folder:
+        ov.save_model(made, str(Path(folder) / "graph.xml"), compress_to_fp16=False)
+        for source, target in (("graph.bin", weights), ("graph.xml", graph)):  # the graph last: it names the file whole
+            with atomic_path(target) as temporary:
+                shutil.copyfile(Path(folder) / source, temporary)

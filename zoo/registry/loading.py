@@ -1,0 +1,137 @@
+"""Reading registry files, and finding entries in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from zoo._util.files import resource
+from zoo._util.validation import explain
+from zoo.errors import RegistryError, UnknownNameError
+from zoo.registry.labels import Task
+from zoo.registry.schema import ModelEntry, RegistryFile
+
+# The C parser reads the registry ten times faster; it is there in every wheel of PyYAML.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Entries by name, each with the file that it came from."""
+
+    entries: dict[str, ModelEntry]
+    files: dict[str, Path] = field(default_factory=dict)
+    """Entry name -> its registry file."""
+
+    def get(self, name: str) -> ModelEntry:
+        """Returns an entry.
+
+        Raises:
+            UnknownNameError: There is none of that name; near names are suggested.
+        """
+        if name not in self.entries:
+            raise UnknownNameError("model", name, self.entries, where="registry.yaml")
+        return self.entries[name]
+
+    def match(self, patterns: Sequence[str]) -> list[ModelEntry]:
+        """Returns the entries that names or globs (``libreface-*``) select, in the registry's order.
+
+        Raises:
+            UnknownNameError: A pattern selects nothing.
+        """
+        chosen: dict[str, ModelEntry] = {}
+        for pattern in patterns:
+            names = [n for n in self.entries if fnmatchcase(n, pattern)]
+            if not names:
+                raise UnknownNameError("model", pattern, self.entries, where="registry.yaml")
+            chosen |= {n: self.entries[n] for n in names}
+        return [e for n, e in self.entries.items() if n in chosen]
+
+    def base(self, name: str) -> Path:
+        """Returns the folder that ``path:`` sources of an entry are relative to."""
+        return self.files[name].parent if name in self.files else Path.cwd()
+
+
+def read_registry_file(path: Path) -> RegistryFile:
+    """Reads and validates one registry file.
+
+    Raises:
+        RegistryError: Not there, not YAML, or not valid; names the file, the entry and the key.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader, see above
+    except FileNotFoundError:
+        raise RegistryError(f"registry file '{path}' does not exist", fix="check the path in registry=") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegistryError(f"registry file '{path}' cannot be read", why=str(error)) from None
+    except yaml.YAMLError as error:
+        raise RegistryError(f"registry file '{path}' is not YAML", why=" ".join(str(error).split())) from None
+    if not isinstance(data, dict):
+        raise RegistryError(f"registry file '{path}' does not hold a mapping", fix="start with 'schema_version: 1'")
+    try:
+        return RegistryFile.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, str(path), data) from None
+
+
+def _plugin_files() -> Iterable[Path]:
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group="zoo.registries"), key=lambda p: p.name):
+        found = point.load()  # a callable that returns the path of a registry file
+        yield Path(found())
+
+
+@lru_cache(maxsize=8)
+def _load(extra: tuple[str, ...], environment: str) -> Registry:
+    paths = [resource("registry.yaml"), *_plugin_files()]
+    paths += [Path(p).expanduser() for p in environment.split(os.pathsep) if p]
+    paths += [Path(p).expanduser() for p in extra]
+    entries: dict[str, ModelEntry] = {}
+    files: dict[str, Path] = {}
+    for path in paths:
+        for entry in read_registry_file(path).models:
+            entries[entry.name], files[entry.name] = entry, path.resolve()
+    return Registry(entries, files)
+
+
+def load_registry(extra: Sequence[str | Path] = ()) -> Registry:
+    """Loads the zoo's registry and the user's additions.
+
+    Args:
+        extra: More registry files, the last one winning.
+
+    Raises:
+        RegistryError: A file is not valid.
+    """
+    return _load(tuple(str(p) for p in extra), os.environ.get("ZOO_REGISTRY", ""))
+
+
+def get_model(name: str) -> ModelEntry:
+    """Returns the entry of a model by its name."""
+    return load_registry().get(name)
+
+
+def list_models(pattern: str = "*", *, task: Task | None = None, runnable: bool = False) -> list[str]:
+    """Returns the names of models, in the registry's order.
+
+    Args:
+        pattern: A glob on the name.
+        task: Only models with this task.
+        runnable: Leave out reported-only entries.
+    """
+    return [
+        entry.name
+        for entry in load_registry().entries.values()
+        if fnmatchcase(entry.name, pattern)
+        and (task is None or task in entry.tasks)
+        and not (runnable and entry.status == "reported-only")
+    ]

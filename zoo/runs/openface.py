@@ -1,0 +1,200 @@
+"""CSV files that a user has from OpenFace, as predictions for a dataset's samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.datasets.base import Index
+from zoo.errors import DatasetError, UsageError
+from zoo.models.openface_csv import OpenFaceTable, read_openface_csv
+from zoo.registry.labels import Task
+from zoo.registry.schema import ModelEntry, Output
+from zoo.runs.predictions import column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+"""What OpenFace takes for a picture in a folder (``ImageCapture.cpp``, ``SequenceCapture.cpp``)."""
+
+
+def predictions_from_openface_csv(path: str | Path | Sequence[Path], index: Index, entry: ModelEntry) -> pa.Table:
+    """Makes predictions of OpenFace's CSV files, in the form that :func:`zoo.runs.scoring.score_predictions` takes.
+
+    A file belongs to the video, the folder of frames or the picture that it is named after: ``F001_T1.csv``,
+    ``F001/T1.csv`` or, where that says it, ``T1.csv``. In a folder of frames, OpenFace's frame n is the n-th picture by
+    name, whatever its number.
+
+    Args:
+        path: A CSV file, a folder with CSV files below it, or several files.
+        index: The dataset.
+        entry: The model whose outputs the columns are, ``openface2``.
+
+    Returns:
+        Rows of the index that the files cover, ascending: ``row``, ``face_found`` (OpenFace's ``success``),
+        ``decoded``, and a column for each AU that the files have, NaN where no face was found. Score it with
+        :func:`output_of`.
+
+    Raises:
+        UsageError: No CSV file there.
+        DatasetError: A file that cannot be read, that belongs to nothing or to several things in the dataset, two files
+            of one thing, or a file with other AUs than the first.
+    """
+    import pyarrow as pa
+
+    files = _files(path)
+    units = _units(index)
+    names, alone = _names(units)
+    taken: dict[str, Path] = {}
+    parts: list[dict[str, NDArray[Any]]] = []
+    for file, parents in files:
+        unit = _belongs(file, parents, names, alone)
+        if unit in taken:
+            raise DatasetError(
+                f"two files are named after {unit}", where=f"{taken[unit]}, {file}", fix="leave one of them out"
+            )
+        taken[unit] = file
+        part = _part(index, units[unit], read_openface_csv(file), entry)
+        if parts and part.keys() != parts[0].keys():
+            other = sorted(part.keys() ^ parts[0].keys())
+            raise DatasetError(
+                f"'{file.name}' has other AUs than '{files[0][0].name}'", where=str(file), why=", ".join(other),
+                fix="write all files with one version of OpenFace",
+            )  # fmt: skip
+        parts.append(part)
+    joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    order = np.argsort(joined["row"], kind="stable")
+    if len(np.unique(joined["row"])) != len(order):
+        raise DatasetError(
+            "a picture is in two files", where=str(path), why="in that of its folder and in one of its own",
+            fix="keep the files of one of OpenFace's programs",
+        )  # fmt: skip
+    return pa.table({name: pa.array(values[order]) for name, values in joined.items()})
+
+
+def output_of(table: pa.Table, entry: ModelEntry, task: Task) -> Output:
+    """Returns a task's output with the labels that a table of OpenFace's files has: older versions have fewer AUs.
+
+    Raises:
+        UsageError: It has none of them.
+    """
+    output = entry.output(task)
+    labels = tuple(x for x in output.labels if column(task, x) in table.column_names)
+    if not labels:
+        raise UsageError(
+            f"the files have no columns for {task}", why="intensity is AU01_r, occurrence is AU01_c",
+            fix="run OpenFace with -aus, or without any output flag",
+        )  # fmt: skip
+    return output.model_copy(update={"labels": labels})
+
+
+def _part(index: Index, unit: NDArray[np.int64], table: OpenFaceTable, entry: ModelEntry) -> dict[str, NDArray[Any]]:
+    """The predictions of one file."""
+    rows, numbers = _numbered(index, unit, table)
+    places = {number: place for place, number in enumerate(table.frame.tolist())}
+    place = np.array([places.get(number, -1) for number in numbers.tolist()], np.int64)
+    if table.kind == "sequence":  # a frame that is not in the file is not covered; a picture without a face is
+        rows, place = rows[place >= 0], place[place >= 0]
+    there = place >= 0
+    found = np.zeros(len(rows), bool)
+    found[there] = table.success[place[there]]
+    part: dict[str, NDArray[Any]] = {"row": rows, "decoded": np.ones(len(rows), bool), "face_found": found}
+    for task in entry.tasks:
+        measured = table.intensity if task == "au-intensity" else table.occurrence
+        for label in entry.output(task).labels:
+            if label in measured:
+                values = np.full(len(rows), np.nan, np.float32)
+                values[there] = measured[label][place[there]]
+                part[column(task, label)] = values
+    return part
+
+
+def _files(path: str | Path | Sequence[Path]) -> list[tuple[Path, tuple[str, ...]]]:
+    """Finds CSV files, each with the folders between it and what was given."""
+    given: Iterable[Path] = [Path(path)] if isinstance(path, str | Path) else path
+    found: list[tuple[Path, tuple[str, ...]]] = []
+    for one in given:
+        if one.is_dir():
+            found += [(f, f.relative_to(one).parts[:-1]) for f in sorted(one.rglob("*.csv"))]
+        else:
+            found.append((one, ()))
+    if not found:
+        raise UsageError("no CSV file of OpenFace there", where=str(path), fix="name the folder that -out_dir named")
+    return found
+
+
+def _units(index: Index) -> dict[str, NDArray[np.int64]]:
+    """Rows by what OpenFace would be run on: a video, a folder of frames, and each picture by itself."""
+    groups: dict[str, list[int]] = {}
+    for row, (file, position) in enumerate(zip(index.file.tolist(), index.position.tolist(), strict=True)):
+        groups.setdefault(file, []).append(row)
+        if position < 0 and "/" in file:
+            groups.setdefault(file.rpartition("/")[0] + "/", []).append(row)
+    return {unit: np.array(rows, np.int64) for unit, rows in groups.items()}
+
+
+def _spelled(parts: Sequence[str]) -> Iterable[str]:
+    """The names that a file of results may have: the last parts of the path, joined."""
+    for start in range(len(parts)):
+        for joint in ("/", "_", "-"):
+            yield joint.join(parts[start:])
+
+
+def _names(units: dict[str, NDArray[np.int64]]) -> tuple[dict[str, set[str]], set[str]]:
+    names: dict[str, set[str]] = {}
+    for unit in units:
+        parts = unit.rstrip("/").split("/")
+        if not unit.endswith("/"):
+            parts[-1] = parts[-1].rpartition(".")[0] or parts[-1]
+        for name in _spelled(parts):
+            names.setdefault(name, set()).add(unit)
+    return names, {name for name, found in names.items() if len(found) == 1}
+
+
+def _belongs(file: Path, parents: tuple[str, ...], names: dict[str, set[str]], alone: set[str]) -> str:
+    tried = [name for name in _spelled((*parents, file.stem)) if name in names]
+    for name in tried:
+        if name in alone:
+            return next(iter(names[name]))
+    if tried:
+        several = sorted(names[tried[0]])
+        raise DatasetError(
+            f"'{file.name}' could belong to {len(several)} things in the dataset", where=str(file),
+            why=", ".join(several[:4]) + (", ..." if len(several) > 4 else ""),
+            fix="put it into a folder of the subject's name, or name it subject_sequence.csv",
+        )  # fmt: skip
+    raise DatasetError(
+        f"'{file.name}' belongs to nothing in the dataset", where=str(file),
+        fix="name it after the video, the folder of frames or the picture that it is of",
+    )  # fmt: skip
+
+
+def _numbered(
+    index: Index, rows: NDArray[np.int64], table: OpenFaceTable
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the rows and OpenFace's frame number of each."""
+    position = index.position[rows].astype(np.int64)
+    if (position >= 0).all():
+        return rows, position + 1
+    if table.kind == "image" or len(rows) == 1:
+        return rows, np.ones(len(rows), np.int64)
+    files = index.file[rows].tolist()
+    folder = index.root / files[0].rpartition("/")[0]
+    if folder.is_dir():
+        listed = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in _IMAGES)
+    else:
+        listed = sorted(f.rpartition("/")[2] for f in files)
+    rank = {name: number for number, name in enumerate(listed, 1)}
+    numbers = [rank.get(f.rpartition("/")[2], 0) for f in files]
+    if 0 in numbers or len(listed) < len(table.frame):
+        raise DatasetError(
+            f"{table.path.name} has {len(table.frame)} frames, the folder {folder.name} holds {len(listed)} pictures",
+            where=str(table.path), why="frame n of OpenFace is the n-th picture of the folder by name",
+            fix="run OpenFace again on this folder",
+        )  # fmt: skip
+    return rows, np.array(numbers, np.int64)

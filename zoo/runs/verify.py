@@ -1,0 +1,153 @@
+"""The check of one model on this machine: fetch, verify, load strictly, run a fixed input, compare the runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo._util.cpu import usable_cores
+from zoo._util.files import sha256_of
+from zoo.errors import ContractError, DependencyError, RuntimeUnavailableError, UsageError
+from zoo.registry import ModelEntry, Registry
+from zoo.results.evidence import Evidence, RuntimeEvidence
+from zoo.results.record import UsedFile
+
+if TYPE_CHECKING:
+    from zoo.runtimes.base import Tensors
+
+GOLDEN = 8
+"""Crops of the fixed input."""
+
+
+def golden_input(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Returns the fixed input: smooth seeded pictures, the same on every machine.
+
+    Args:
+        shape: Height, width and channels of a crop.
+
+    Returns:
+        uint8 ``[GOLDEN, height, width, channels]``.
+    """
+    height, width, channels = shape
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    pictures = []
+    for i in range(GOLDEN):
+        # Sines of whole pixels only: no random generator, whose stream a library may change.
+        waves = [
+            128 + 60 * np.sin((i + 1 + c) * x / width * 3) + 60 * np.cos((2 * i + 1 + c) * y / height * 2)
+            for c in range(channels)
+        ]
+        pictures.append(np.clip(np.stack(waves, -1), 0, 255).astype(np.uint8))
+    return np.stack(pictures)
+
+
+def verify_entry(
+    entry: ModelEntry, registry: Registry, *, offline: bool | None = None, tell: Callable[[str], None]
+) -> Evidence:
+    """Checks an entry on this machine.
+
+    Args:
+        entry: The entry.
+        registry: Where it comes from.
+        offline: Make no request.
+        tell: Called with a line for each thing that was found right, or that cannot be run here.
+
+    Returns:
+        The evidence.
+
+    Raises:
+        UsageError: A reported-only entry.
+        WeightsError: A file that cannot be had or is not what the registry says.
+        ContractError: A file that does not do what the entry declares, or runtimes that disagree.
+        RuntimeUnavailableError: No runtime could run the entry.
+    """
+    from zoo.models import apply_outputs
+    from zoo.results.environment import capture_code, capture_environment
+    from zoo.weights import locate
+
+    if entry.preprocess is None:
+        raise UsageError(f"'{entry.name}' is known by reported numbers only", why=entry.notes)
+    paths: dict[str, Path] = {}
+    for file in entry.weights:
+        path = locate(file, entry=entry.name, base=registry.base(entry.name), offline=offline)
+        paths[file.name] = path
+        tell(f"{file.name}: {path.stat().st_size} bytes, hash as the registry says")
+    crops = golden_input((*entry.preprocess.size, entry.preprocess.channels))
+    folds: list[str | None] = [*sorted({w.fold.name for w in entry.weights if w.fold})]
+    found: list[RuntimeEvidence] = []
+    golden: dict[str, tuple[tuple[float, ...], ...]] = {}
+    for fold in folds or [None]:
+        runtimes, tensors = _run_everywhere(entry, fold, paths, crops, tell)
+        found += runtimes
+        if not golden:
+            for task, values in apply_outputs(entry, tensors).items():
+                golden[task] = tuple(tuple(round(float(x), 4) for x in row) for row in values)
+    return Evidence(
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        model=entry.name,
+        contract=entry.contract_hash,
+        files=tuple(
+            UsedFile(name=w.name, sha256=w.sha256 or sha256_of(paths[w.name]), fold=w.fold.name if w.fold else None)
+            for w in entry.weights
+        ),
+        runtimes=tuple(found),
+        golden=golden,
+        packages=capture_environment().packages,
+        code=capture_code(),
+    )
+
+
+def _run_everywhere(
+    entry: ModelEntry,
+    fold: str | None,
+    paths: Mapping[str, Path],
+    crops: NDArray[np.uint8],
+    tell: Callable[[str], None],
+) -> tuple[list[RuntimeEvidence], Tensors]:
+    """Runs the fixed input in every runtime that is here; returns the evidence and the first runtime's tensors."""
+    from zoo.models import select_files
+    from zoo.runtimes import open_session
+    from zoo.runtimes.parity import TOLERANCE, agreement, batch_invariance
+
+    where = "" if fold is None else f"fold {fold}: "
+    found: list[RuntimeEvidence] = []
+    first: Tensors = {}
+    for runtime in ("torch", "onnxruntime", "openvino"):
+        try:
+            files = {w.name: paths[w.name] for w in select_files(entry, entry.tasks, runtime=runtime, fold=fold)}
+            session = open_session(entry, files, entry.tasks, runtime=runtime, threads=usable_cores())
+        except (RuntimeUnavailableError, DependencyError) as error:
+            tell(f"{where}{runtime}: cannot run it here ({error.what})")
+            continue
+        try:
+            tensors = session.infer(crops)
+            worst = max(a.relative for a in batch_invariance(session, crops).values())
+        finally:
+            session.close()
+        if worst > TOLERANCE["fp32"]:
+            raise ContractError(f"{entry.name}: {runtime} answers differently in batches", why=f"by {worst:.1e}")
+        text = f"{where}{runtime}: loads strictly, outputs as declared, batches change it by {worst:.1e}"
+        reference = found[0].runtime if found else None
+        apart = max(agreement(first[k], v).relative for k, v in tensors.items()) if found else None
+        if apart is not None:
+            if apart > TOLERANCE["fp32"]:
+                raise ContractError(f"{entry.name}: {runtime} and {reference} disagree", why=f"by {apart:.1e}")
+            text += f", within {apart:.1e} of {reference}"
+        tell(text)
+        first = first or tensors
+        found.append(
+            RuntimeEvidence(
+                runtime=runtime, version=session.info.version, fold=fold, batches=worst, reference=reference,
+                difference=apart,
+            )
+        )  # fmt: skip
+    if not found:
+        raise RuntimeUnavailableError(
+            f"no runtime here can run '{entry.name}'", fix="pip install 'libreface-zoo[torch]'"
+        )
+    return found, first

@@ -1,0 +1,105 @@
+"""Post-training int8: NNCF for OpenVINO, static QDQ for ONNX Runtime. Both read uint8 crops, as sessions do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from zoo._util.optional import need
+from zoo.errors import RuntimeUnavailableError
+from zoo.runtimes.graphs import PIXELS
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+_OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip")
+"""What ONNX Runtime computes in int8: sums of products, and what passes int8 on between them. Activations such as
+Sigmoid, HardSwish and Softmax stay in float."""
+
+
+def nncf_int8(model: ov.Model, crops: NDArray[np.uint8]) -> ov.Model:
+    """Quantises an OpenVINO model that takes crops.
+
+    Args:
+        model: uint8 ``[n, height, width, channels]`` in, normalisation inside.
+        crops: Calibration crops.
+
+    Raises:
+        DependencyError: nncf is not installed.
+        RuntimeUnavailableError: NNCF cannot quantise it.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # or it would report its use to its makers over the network
+    nncf = need("nncf", "OpenVINO models are quantised by NNCF")
+    nncf.set_log_level(logging.ERROR)
+    kinds = {operator.get_type_name() for operator in model.get_ops()}
+    transformer = "ScaledDotProductAttention" in kinds or {"MVN", "Softmax", "MatMul"} <= kinds
+    data = nncf.Dataset([crop[None] for crop in crops])
+    try:
+        with redirect_stdout(sys.stderr):  # its progress is not data
+            return nncf.quantize(
+                model, data, subset_size=len(crops),
+                model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            )  # fmt: skip
+    except Exception as error:  # nncf raises classes of its own and of OpenVINO
+        raise RuntimeUnavailableError("nncf cannot quantise the model", why=str(error)) from error
+
+
+def static_qdq(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProto:
+    """Quantises an ONNX graph that takes crops: uint8 activations, int8 weights a channel, by ranges seen.
+
+    Args:
+        model: uint8 ``[n, height, width, channels]`` in, normalisation inside.
+        crops: Calibration crops.
+
+    Raises:
+        RuntimeUnavailableError: ONNX Runtime cannot quantise it.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for number, node in enumerate(named.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    root = logging.getLogger()
+    level = root.level
+    with tempfile.TemporaryDirectory() as folder:
+        source, ready, target = (Path(folder) / name for name in ("source.onnx", "ready.onnx", "int8.onnx"))
+        onnx.save(named, source)
+        try:
+            root.setLevel(logging.ERROR)  # it advises at every call to do what was done
+            quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
+            graph = onnx.load(ready).graph
+            normalisation = [n.name for n in graph.node if n.name.startswith(f"{PIXELS}/")]
+            with np.errstate(all="ignore"):  # it divides by the range of channels that are constant
+                quantize_static(
+                    str(ready), str(target), _Reader(crops), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                    op_types_to_quantize=sorted({n.op_type for n in graph.node} & set(_OPERATORS)),
+                    nodes_to_exclude=normalisation,
+                )  # fmt: skip
+        except Exception as error:  # onnxruntime and its tools raise classes of their own
+            raise RuntimeUnavailableError("onnxruntime cannot quantise the model", why=str(error)) from error
+        finally:
+            root.setLevel(level)
+        return onnx.load(target)
+
+
+class _Reader:
+    """Crops one by one, as ``onnxruntime.quantization`` asks for them."""
+
+    def __init__(self, crops: NDArray[np.uint8]) -> None:
+        self._crops = iter(crops)
+
+    def get_next(self) -> dict[str, Any] | None:
+        crop = next(self._crops, None)
+        return None if crop is None else {PIXELS: crop[None]}

@@ -1,0 +1,82 @@
+"""What the three sessions have in common: checking a batch, and running several at once in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import UsageError
+from zoo.registry.schema import Preprocess
+from zoo.runtimes.base import Tensors
+
+
+def check_batch(batch: NDArray[np.uint8], preprocess: Preprocess, fixed: int | None) -> None:
+    """Refuses what is not a batch of crops for this model.
+
+    Raises:
+        UsageError: Another type or shape, or another batch size than the session was opened for.
+    """
+    height, width = preprocess.size
+    expected = (height, width, preprocess.channels)
+    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected or not len(batch):
+        raise UsageError(
+            f"a batch of crops is uint8 [n, {', '.join(map(str, expected))}] with n >= 1, this one is "
+            f"{batch.dtype} {list(batch.shape)}",
+            fix="crop with the pipeline of the entry's preprocess",
+        )
+    if fixed is not None and len(batch) != fixed:
+        raise UsageError(
+            f"the session was opened for batches of {fixed}, this one has {len(batch)}",
+            fix="open it with batch=None for any size",
+        )
+
+
+def closed() -> UsageError:
+    """Returns the error of a session that is used after it was closed."""
+    return UsageError("the session is closed", fix="open another one")
+
+
+def as_tensors(names: Iterable[str], arrays: Iterable[NDArray[Any]], count: int) -> Tensors:
+    """Names arrays and makes each float32 ``[count, columns]``."""
+    return {name: np.asarray(a, np.float32).reshape(count, -1) for name, a in zip(names, arrays, strict=True)}
+
+
+def join_tensors(parts: list[Tensors]) -> Tensors:
+    """Puts the tensors of consecutive batches into one."""
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def run_in_order(
+    infer: Callable[[NDArray[np.uint8]], Tensors],
+    batches: Iterable[tuple[Any, NDArray[np.uint8]]],
+    workers: int,
+) -> Iterator[tuple[Any, Tensors]]:
+    """Runs batches in ``workers`` threads and yields results in the order given.
+
+    At most ``workers + 1`` batches are held at a time, so memory does not grow with their number. An error of a batch
+    is raised at its turn.
+
+    Args:
+        infer: Runs one batch; called from several threads.
+        batches: Keyed batches.
+        workers: Threads.
+    """
+    waiting: deque[tuple[Any, Future[Tensors]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="zoo-stream") as pool:
+        try:
+            for key, batch in batches:
+                waiting.append((key, pool.submit(infer, batch)))
+                if len(waiting) > workers:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:  # left early: nothing that has not begun is run
+            for _, future in waiting:
+                future.cancel()

@@ -1,0 +1,121 @@
+"""``python -m zoo.show``: list the models, or show one in full."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli import FORMAT, REGISTRY, Arguments, Key, boolean, one_of, put, run_verb, words
+
+if TYPE_CHECKING:
+    from zoo.registry import ModelEntry
+
+_TASKS = ("au-intensity", "au-occurrence", "expression", "valence-arousal")
+
+SUMMARY = "List the models of the zoo, filter them, or show one in full."
+EXAMPLE = "python -m zoo.show model=libreface-r18"
+KEYS = (
+    Key("model", "names or globs; one exact name shows the whole entry", words, ()),
+    Key("task", " | ".join(_TASKS), one_of(*_TASKS)),
+    Key("license", "commercial: only weights whose licence allows commercial use", one_of("commercial", "any"), "any"),
+    Key("status", "verified | unverified | reported-only | deprecated",
+        one_of("verified", "unverified", "reported-only", "deprecated")),
+    Key("datasets", "true: list the datasets instead", boolean, False),
+    Key("protocols", "true: list the protocols instead", boolean, False),
+    REGISTRY,
+    FORMAT,
+)  # fmt: skip
+
+
+def _size(entry: ModelEntry) -> str:
+    sizes = [w.size for w in entry.weights]
+    if not sizes:
+        return "–"
+    known = sum(s for s in sizes if s)
+    return f"{'' if all(sizes) else '> '}{known / 1e6:.1f} MB"
+
+
+def _commercial(entry: ModelEntry) -> str:
+    allowed = entry.licence.commercial_use
+    return allowed if isinstance(allowed, str) else "yes" if allowed else "no"
+
+
+def _print(head: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> None:
+    if style == "json":
+        import json
+
+        put(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
+    elif style == "csv":
+        import csv
+
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)
+    else:
+        from tabulate import tabulate
+
+        put(tabulate(rows, head, tablefmt="simple" if style == "table" else "github", disable_numparse=True))
+
+
+def _entry(entry: ModelEntry, source: str, style: str) -> None:
+    import json
+
+    data: dict[str, Any] = entry.model_dump(mode="json", exclude_none=True)
+    if entry.preprocess:
+        data["contract"] = {"preprocess": entry.preprocess.hash, "whole": entry.contract_hash}
+    data["registry"] = source
+    if style == "json":
+        put(json.dumps(data, indent=1, ensure_ascii=False))
+        return
+    import yaml
+
+    put(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110).rstrip())
+
+
+def _body(given: Arguments) -> int:
+    if given.datasets:
+        from zoo.datasets import get_dataset, list_datasets
+
+        found = [get_dataset(name) for name in list_datasets()]
+        _print(("dataset", "tasks", "what", "how to get it"),
+               [(d.name, ", ".join(d.tasks), d.title, d.obtain) for d in found], given.format)  # fmt: skip
+        return 0
+    if given.protocols:
+        from zoo.protocols import list_protocols
+
+        _print(
+            ("protocol", "dataset", "task", "headline", "what"),
+            [
+                (p.ref, p.dataset, p.task, f"{p.primary.metric}, {p.primary.aggregation}", p.title)
+                for p in list_protocols()
+            ],
+            given.format,
+        )
+        return 0
+    from zoo.registry import load_registry
+
+    registry = load_registry(given.registry)
+    if len(given.model) == 1 and given.model[0] in registry.entries:
+        name = given.model[0]
+        _entry(registry.entries[name], registry.files[name].name, given.format)
+        return 0
+    entries = registry.match(given.model or ("*",))
+    rows = [
+        (e.name, ", ".join(e.tasks), _size(e), e.licence.name, _commercial(e), e.status, e.title)
+        for e in entries
+        if (given.task is None or given.task in e.tasks)
+        and (given.license == "any" or e.licence.commercial_use is True)
+        and (given.status is None or e.status == given.status)
+    ]
+    _print(("model", "tasks", "weights", "licence", "commercial", "status", "what"), rows, given.format)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the verb; returns the exit code."""
+    return run_verb("show", SUMMARY, KEYS, EXAMPLE, _body, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
