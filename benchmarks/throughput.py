@@ -401,7 +401,7 @@ def stages(registry: Path, paths: Sequence[Path], cases: Sequence[tuple[str, str
     """Returns processor milliseconds a photograph for each stage, one after the other on an otherwise idle process."""
     from zoo.faces.decode import read_image
     from zoo.faces.detect import BlazeFace
-    from zoo.faces.landmarks import FaceMesh, region_of_detection
+    from zoo.faces.landmarks import region_of_detection
     from zoo.faces.pipeline import build_pipeline
     from zoo.registry import load_registry
     from zoo.runs import Settings
@@ -409,7 +409,8 @@ def stages(registry: Path, paths: Sequence[Path], cases: Sequence[tuple[str, str
 
     loaded = load_registry([str(registry)])
     entry = loaded.get("libreface-structure")
-    detector, mesher, pipeline = BlazeFace("mediapipe-short-range"), FaceMesh(), build_pipeline(entry.preprocess)
+    detector, pipeline = BlazeFace("mediapipe-short-range"), build_pipeline(entry.preprocess)
+    mesher = pipeline._mesh
     spent: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
