@@ -19,8 +19,9 @@ from zoo._util.cpu import usable_cores
 from zoo._util.files import sha256_of
 from zoo.errors import DatasetError, UsageError
 from zoo.registry import ModelEntry, Registry, load_registry
-from zoo.registry.schema import WeightFile
+from zoo.registry.schema import Status, WeightFile
 from zoo.results.record import (
+    Contamination,
     Cost,
     DatasetUsed,
     ModelUsed,
@@ -181,7 +182,6 @@ def evaluate_entry(
     """
     from zoo.faces.pipeline import describe
     from zoo.protocols.rules import as_coded, assign_folds, completeness
-    from zoo.results.environment import capture_code, capture_environment, peak_rss_mib
 
     started = time.perf_counter()
     if entry.status == "reported-only" or entry.preprocess is None:
@@ -204,44 +204,94 @@ def evaluate_entry(
     finally:
         models.close()
 
-    complete, expected = completeness(protocol, index)
     scored = score_predictions(
         store.read(), index, protocol, folds, output,
-        expected=expected, resamples=settings.resamples, seed=settings.seed,
+        expected=completeness(protocol, index)[1], resamples=settings.resamples, seed=settings.seed,
     )  # fmt: skip
-    flag, note = checkpoints.contamination
-    record = ResultRecord(
+    record = make_record(
+        entry, index, protocol, scored, settings,
+        weights=models.used_files(), preprocess=entry.preprocess.hash, steps=describe(entry.preprocess),
+        derived=derived, contamination=checkpoints.contamination,
+        runtime=RuntimeUsed(
+            runtime=info.runtime, version=info.version, device=info.device, precision=info.precision,
+            threads=info.threads, streams=info.streams, provider=info.provider, batch=settings.batch,
+        ),
+        started=started, resumed=resumed, predictions=store.id,
+    )  # fmt: skip
+    return Evaluated(record, scored, store.path, tuple(problems))
+
+
+def make_record(
+    entry: ModelEntry,
+    index: Index,
+    protocol: ProtocolFile,
+    scored: Scored,
+    settings: Settings,
+    *,
+    weights: Sequence[UsedFile],
+    preprocess: str,
+    steps: Sequence[str],
+    derived: str | None,
+    contamination: tuple[Contamination, str | None],
+    runtime: RuntimeUsed,
+    started: float,
+    resumed: bool,
+    predictions: str,
+    complete: bool | None = None,
+    status: Status | None = None,
+) -> ResultRecord:
+    """Makes the record of scored predictions.
+
+    Args:
+        entry: The model.
+        index: The copy of the dataset.
+        protocol: The protocol.
+        scored: The scores.
+        settings: Of the bootstrap.
+        weights: Files that were used.
+        preprocess: Hash of the preprocess contract.
+        steps: The contract in words.
+        derived: How the task's values come from another task's.
+        contamination: The worst flag, and why.
+        runtime: What ran it.
+        started: ``time.perf_counter()`` at the beginning.
+        resumed: Whether part of the predictions was there before.
+        predictions: Key of the stored predictions.
+        complete: False where less than the copy was scored; None takes what the protocol finds in the copy.
+        status: Status of the model as it was run; None takes the entry's.
+    """
+    from zoo.protocols.rules import completeness
+    from zoo.results.environment import capture_code, capture_environment, peak_rss_mib
+
+    whole = completeness(protocol, index)[0] if complete is None else complete
+    return ResultRecord(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=ModelUsed(
-            name=entry.name, contract=entry.contract_hash, preprocess=entry.preprocess.hash,
-            steps=tuple(describe(entry.preprocess)), weights=models.used_files(),
-            missing_labels=scored.missing_labels, derived=derived, status=entry.status,
+            name=entry.name, contract=entry.contract_hash, preprocess=preprocess, steps=tuple(steps),
+            weights=tuple(weights), missing_labels=scored.missing_labels, derived=derived,
+            status=status or entry.status,
         ),
         protocol=ProtocolUsed(ref=protocol.ref, hash=protocol.hash),
         dataset=DatasetUsed(
             name=index.dataset, manifest=index.manifest, identities=index.identities, synthetic=index.synthetic,
-            options=index.options, subjects=len(index.subjects), complete=complete,
+            options=index.options, subjects=len(index.subjects), complete=whole,
             findings=tuple(f"{f.severity}: {f.message}" for f in index.findings if f.severity != "note"),
         ),
         task=protocol.task,
-        contamination=flag,
-        contamination_note=note,
+        contamination=contamination[0],
+        contamination_note=contamination[1],
         coverage=scored.coverage,
         views=scored.views,
         tuned=scored.tuned,
         label_audit=scored.audit,
         subjects=scored.subjects,
-        runtime=RuntimeUsed(
-            runtime=info.runtime, version=info.version, device=info.device, precision=info.precision,
-            threads=info.threads, streams=info.streams, provider=info.provider, batch=settings.batch,
-        ),
+        runtime=runtime,
         environment=capture_environment(),
         code=capture_code(),
         seeds=Seeds(bootstrap=settings.seed, resamples=settings.resamples),
         cost=Cost(seconds=round(time.perf_counter() - started, 2), resumed=resumed, peak_rss_mib=peak_rss_mib()),
-        predictions=store.id,
+        predictions=predictions,
     )  # fmt: skip
-    return Evaluated(record, scored, store.path, tuple(problems))
 
 
 def _key(entry: ModelEntry, index: Index, protocol: ProtocolFile, models: _Models) -> dict[str, Any]:
