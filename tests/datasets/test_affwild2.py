@@ -77,7 +77,14 @@ def test_headers_decide_the_order(tmp_path: Path) -> None:
     labels(tmp_path, "EXPR_Set", "Validation_Set", "v", ["Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise", "6"])
     crops(tmp_path, "v", range(1, 2))
     assert AffWild2().index(tmp_path, challenge="au").labels["au-occurrence"].names[6] == "AU20"
-    assert len(AffWild2().index(tmp_path).labels["expression"].names) == 7
+    older = AffWild2().index(tmp_path)
+    assert len(older.labels["expression"].names) == 7
+    # The seven classes of 2020 and 2021: macro F1 over eight would count 'other' as 0.
+    with pytest.raises(DatasetError, match="this copy of affwild2 has no class other"):
+        assign_folds(load_protocol("affwild2-expression"), older)
+    assert readiness(load_protocol("affwild2-expression"), older).endswith(
+        "cannot be run: this copy of affwild2 has no class other"
+    )
     protocol = load_protocol("affwild2-occurrence")
     with pytest.raises(DatasetError, match="AU07, AU10"):
         truth(protocol, AffWild2().index(tmp_path, challenge="au"))

@@ -287,6 +287,15 @@ def test_contamination_on_disfa(trained: list[dict[str, Any]], flag: str) -> Non
     assert contamination(entry(*trained), OF, disfa(), None)[0] == flag
 
 
+@pytest.mark.parametrize(
+    ("written", "flag"),
+    [("DISFA", "in_sample"), ("DISFA+", "identity_overlap"), ("Extended DISFA", "identity_overlap"),
+     ("disfa-plus", "identity_overlap"), ("UNBC", "held_out")],
+)  # fmt: skip
+def test_a_dataset_written_in_another_way_is_still_that_dataset(written: str, flag: str) -> None:
+    assert contamination(entry({"dataset": written, "subjects": "all"}), OF, disfa())[0] == flag
+
+
 def test_contamination_is_judged_fold_by_fold() -> None:
     some = entry({"dataset": "disfa", "subjects": ["SN003", "SN006"]})
     assert contamination(some, OF, disfa(), "of1") == ("in_sample", "trained on 2 of 5 scored subjects (disfa)")

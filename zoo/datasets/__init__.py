@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from zoo.registry.labels import Task
 
 __all__ = [
-    "IntegrityReport", "check", "dataset_name", "dataset_root", "get_dataset", "identities_of", "labelled_tasks",
-    "list_datasets", "load_index", "root_variable",
+    "IntegrityReport", "check", "dataset_name", "dataset_root", "get_dataset", "identities_of", "known_as",
+    "labelled_tasks", "list_datasets", "load_index", "root_variable",
 ]  # fmt: skip
 
 _READERS = {
@@ -166,6 +166,28 @@ def labelled_tasks(name: str, root: str | Path | None = None) -> tuple[Task, ...
     if not get_dataset(name).labels_vary:
         return None
     return tuple(load_index(name, root).labels)
+
+
+# Other names of the same recordings, as papers and model cards write them, in the spelling of _spelt.
+_ALSO_CALLED = {
+    "extendeddisfa": "disfaplus", "bp4dspontaneous": "bp4d", "fera2015": "bp4d", "fera15": "bp4d", "fer": "fer2013",
+    "fer2013plus": "ferplus", "extendedcohnkanade": "ckplus", "rafdbbasic": "rafdb", "abaw": "affwild2",
+}  # fmt: skip
+
+
+def _spelt(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower().replace("+", "plus"))
+
+
+def known_as(name: str) -> str:
+    """Returns this project's name of a dataset that is written in another way; other names in lower case.
+
+    Example:
+        >>> known_as("DISFA+"), known_as("Aff-Wild2"), known_as("UNBC")
+        ('disfaplus', 'affwild2', 'unbc')
+    """
+    spelt = {_spelt(n): n for n in _READERS} | _ALSO_CALLED
+    return spelt.get(_spelt(name), name.lower())
 
 
 def identities_of(name: str) -> str:

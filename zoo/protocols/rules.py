@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.datasets import get_dataset, identities_of, list_datasets
+from zoo.datasets import get_dataset, identities_of, known_as, list_datasets
 from zoo.datasets.base import Index
 from zoo.datasets.reader import Wanted, some
 from zoo.errors import DatasetError, RegistryError, UsageError
@@ -108,18 +108,21 @@ def truth(protocol: ProtocolFile, index: Index) -> NDArray[np.float32] | NDArray
             fix=f"python -m zoo.check dataset={index.dataset} root={index.root}",
         )
     labels, protocol = index.labels[task], as_coded(protocol, index)
+    absent = [name for name in protocol.labels if name not in labels.names]
+    # Whoever brings pictures of their own need not have every expression; a published set without one is another set.
+    if absent and not (task == "expression" and protocol.open):
+        kind = "class" if task == "expression" else "labels for"
+        raise DatasetError(
+            f"this copy of {index.dataset} has no {kind} {', '.join(absent)}",
+            where=str(index.root),
+            why=f"{protocol.ref} scores {'it' if len(absent) == 1 else 'them'}; the copy has {', '.join(labels.names)}",
+        )
     if task == "expression":
         lookup = np.array(
             [protocol.labels.index(n) if n in protocol.labels else -1 for n in labels.names] + [-1], np.int16
         )
         chosen: NDArray[np.int16] = lookup[labels.values.astype(np.int64)]  # -1 takes the last one
         return chosen
-    if absent := [name for name in protocol.labels if name not in labels.names]:
-        raise DatasetError(
-            f"this copy of {index.dataset} has no labels for {', '.join(absent)}",
-            where=str(index.root),
-            why=f"{protocol.ref} scores them",
-        )
     values = np.asarray(labels.values[:, [labels.names.index(name) for name in protocol.labels]], np.float32)
     if limit is not None:
         values = np.where(np.isnan(values), np.float32(np.nan), (values >= limit).astype(np.float32))
@@ -271,7 +274,7 @@ def _seen(
     subjects: Collection[str] | None,
 ) -> tuple[Flag, str | None]:
     """Judges one of a model's training sets."""
-    name = training.dataset.lower()
+    name = known_as(training.dataset)  # a name written in another way must not pass for another dataset
     if name == "unknown":
         return "unknown", "its training data are not known"
     if identities_of(name) != index.identities:
