@@ -6,12 +6,13 @@ What comes out is uint8 of exactly the contract's size and channels; scale, mean
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import ContractError, UsageError
+from zoo.faces.track import Tracker
 from zoo.registry.schema import Box, LibreFaceQuad, Preprocess, Similarity
 
 _NO_FACE: Final = -1
@@ -29,7 +30,7 @@ class Faces:
         boxes: float64 ``[k, 4]``: left, top, right, bottom in pixels of the picture; may reach outside.
         scores: float64 ``[k]``: the detector's; 1 where there was no detector.
         landmarks: float64 ``[k, points, 3]`` in pixels, or None where the contract uses none.
-        chosen: Which face counts, by the contract's rule; -1 where there is none.
+        chosen: Which face counts, by the contract's rule; -1 where there is none, or the tracked one is not there.
     """
 
     crops: NDArray[np.uint8]
@@ -42,10 +43,10 @@ class Faces:
         return len(self.scores)
 
     def only(self, number: int) -> Faces:
-        """Returns one of the faces alone, as the one that counts."""
-        one = slice(number, number + 1)
+        """Returns one of the faces alone, as the one that counts; none of them for -1."""
+        one = slice(number, number + 1) if number >= 0 else slice(0)
         landmarks = None if self.landmarks is None else self.landmarks[one]
-        return Faces(self.crops[one], self.boxes[one], self.scores[one], landmarks, chosen=0)
+        return Faces(self.crops[one], self.boxes[one], self.scores[one], landmarks, chosen=min(number, 0))
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ class _Candidate:
     box: NDArray[np.float64]
     score: float
     keypoints: NDArray[np.float64] | None = None
+
+
+_Found: TypeAlias = tuple[_Candidate, "NDArray[np.float64] | None"]
+
+
+def _boxes(found: list[_Found]) -> NDArray[np.float64]:
+    return np.array([c.box for c, _ in found], np.float64).reshape(-1, 4)
 
 
 class FacePipeline:
@@ -82,13 +90,19 @@ class FacePipeline:
 
             self._mesh = AttentionMesh(threads=threads)
 
-    def process(self, image: NDArray[np.uint8], box: ArrayLike | None = None) -> Faces:
+    @property
+    def tracks(self) -> bool:
+        """Whether which face counts depends on the frames before: they need one tracker, in their order."""
+        return self.preprocess.faces == "tracked"
+
+    def process(self, image: NDArray[np.uint8], box: ArrayLike | None = None, tracker: Tracker | None = None) -> Faces:
         """Crops every face of a picture.
 
         Args:
             image: RGB uint8 ``[height, width, 3]``.
             box: Left, top, right, bottom in pixels; read by the detector ``dataset-box`` alone. NaN, empty
                 or outside: no face.
+            tracker: The video's, whose next frame this is; read where the contract tracks.
 
         Returns:
             The faces, the detector's best first; none is not an error.
@@ -97,28 +111,25 @@ class FacePipeline:
             UsageError: The image is not what is asked for, or the contract needs a box and there is none.
         """
         image = _checked(image)
-        crops, found, meshes = [], [], []
-        for candidate in self._candidates(image, box):
-            is_face, mesh = self._landmarks(image, candidate)
-            if is_face:
-                crops.append(self._crop(image, candidate.box, mesh))
-                found.append(candidate)
-                meshes.append(mesh)
-        ranked = self._ranked(image, found)
+        found = self._found(image, box)
+        crops = [self._crop(image, candidate.box, mesh) for candidate, mesh in found]
         return Faces(
             crops=np.stack(crops) if crops else np.zeros((0, *self.shape), np.uint8),
-            boxes=np.array([c.box for c in found]).reshape(-1, 4),
-            scores=np.array([c.score for c in found]),
-            landmarks=np.array(meshes).reshape(-1, self._mesh.points, 3) if self._mesh else None,
-            chosen=ranked[0] if ranked else _NO_FACE,
+            boxes=_boxes(found),
+            scores=np.array([c.score for c, _ in found]),
+            landmarks=np.array([m for _, m in found]).reshape(-1, self._mesh.points, 3) if self._mesh else None,
+            chosen=self._chosen(image, found, tracker),
         )
 
-    def crop(self, image: NDArray[np.uint8], box: ArrayLike | None = None) -> NDArray[np.uint8] | None:
+    def crop(
+        self, image: NDArray[np.uint8], box: ArrayLike | None = None, tracker: Tracker | None = None
+    ) -> NDArray[np.uint8] | None:
         """Crops the face that counts: ``process(...).crops[chosen]`` without the work on the others.
 
         Args:
             image: RGB uint8 ``[height, width, 3]``.
             box: As in :meth:`process`.
+            tracker: As in :meth:`process`.
 
         Returns:
             uint8 ``[height, width, channels]``, or None where there is no face.
@@ -127,12 +138,35 @@ class FacePipeline:
             UsageError: As in :meth:`process`.
         """
         image = _checked(image)
+        if self.tracks:
+            found = self._found(image, box)
+            number = self._chosen(image, found, tracker)
+            return None if number == _NO_FACE else self._crop(image, found[number][0].box, found[number][1])
         candidates = self._candidates(image, box)
         for i in self._ranked(image, candidates):
             is_face, mesh = self._landmarks(image, candidates[i])
             if is_face:
                 return self._crop(image, candidates[i].box, mesh)
         return None
+
+    def follow(self, image: NDArray[np.uint8], tracker: Tracker) -> None:
+        """Shows a tracker a frame, RGB uint8 ``[height, width, 3]``, that nobody asked a crop of."""
+        tracker.choose(_boxes(self._found(_checked(image), None)))
+
+    def _found(self, image: NDArray[np.uint8], box: ArrayLike | None) -> list[_Found]:
+        """Returns the candidates that are faces, with their meshes."""
+        found = []
+        for candidate in self._candidates(image, box):
+            is_face, mesh = self._landmarks(image, candidate)
+            if is_face:
+                found.append((candidate, mesh))
+        return found
+
+    def _chosen(self, image: NDArray[np.uint8], found: list[_Found], tracker: Tracker | None) -> int:
+        if self.tracks and tracker is not None:
+            return tracker.choose(_boxes(found))
+        ranked = self._ranked(image, [c for c, _ in found])
+        return ranked[0] if ranked else _NO_FACE
 
     def _candidates(self, image: NDArray[np.uint8], box: ArrayLike | None) -> list[_Candidate]:
         if self.preprocess.detector == "dataset-box":
@@ -179,7 +213,7 @@ class FacePipeline:
             return []
         boxes = np.array([c.box for c in candidates])
         sides = boxes[:, 2:] - boxes[:, :2]
-        if self.preprocess.faces == "largest":
+        if self.preprocess.faces != "central":
             key = -sides[:, 0] * sides[:, 1]
         else:
             offset = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array(image.shape[1::-1]) / 2
@@ -238,6 +272,8 @@ def _check(preprocess: Preprocess) -> None:
         why = f"landmarks '{preprocess.landmarks}' are not built; use one of {', '.join(_LANDMARKS)}"
     elif preprocess.landmarks != "none" and preprocess.detector == "none":
         why = f"landmarks {preprocess.landmarks} need a detector"
+    elif preprocess.faces == "tracked" and preprocess.detector in ("none", "dataset-box"):
+        why = f"faces tracked: the detector '{preprocess.detector}' gives one face, so there is none to choose"
     elif isinstance(preprocess.align, LibreFaceQuad) and max(preprocess.size) > preprocess.align.output:
         why = f"size {preprocess.size} is larger than the aligned picture, output {preprocess.align.output}"
     elif isinstance(preprocess.align, Similarity) and preprocess.size[0] != preprocess.size[1]:

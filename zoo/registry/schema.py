@@ -120,8 +120,9 @@ class Preprocess(Frozen):
     detector: Literal["none", "mediapipe-short-range", "mediapipe-full-range", "yunet", "dataset-box"] = "none"
     """``none`` takes the image for the face (datasets of aligned crops)."""
     landmarks: Literal["none", "mesh-468", "mesh-478", "yunet-5"] = "none"
-    faces: Literal["largest", "central"] = "largest"
-    """Which face counts when there are several."""
+    faces: Literal["largest", "central", "tracked"] = "largest"
+    """Which face counts when there are several. ``tracked``: in a video, the one that was the largest at the start is
+    followed (:mod:`zoo.faces.track`); in a picture, the largest."""
     align: Align = WholeImage()
     size: tuple[int, int]
     """Height and width of the input in pixels."""
@@ -199,14 +200,48 @@ class Output(Frozen):
         return self
 
 
+class Reading(Frozen):
+    """One of several ways to read an output's tensor, where the publisher's own sources disagree.
+
+    ``zoo.check model=...`` runs faces from rest to full strength and tells which reading the real file supports: the
+    one whose two ranges hold the tensor's 1st and 99th percentile, if it is the only one.
+    """
+
+    name: str = Field(pattern=NAME)
+    task: Task
+    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    scale: float = 1.0
+    threshold: float | None = None
+    low: tuple[float, float]
+    """Where the 1st percentile of the file's raw values lies on such faces if this reading is right."""
+    high: tuple[float, float]
+    """Where the 99th percentile lies."""
+    source: str
+    """Who reads it so, and where the ranges come from."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Reading:
+        if self.low[0] > self.low[1] or self.high[0] > self.high[1]:
+            raise ValueError("a range is its lower and its upper end")
+        return self
+
+    def is_of(self, output: Output) -> bool:
+        """Whether an output is declared in this reading."""
+        mine = (self.task, self.activation, self.scale, self.threshold)
+        return mine == (output.task, output.activation, output.scale, output.threshold)
+
+
 class Licence(Frozen):
     """Terms of the weights."""
 
     name: str
     """SPDX identifier, or the licence's own name."""
     commercial_use: bool | Literal["unknown"]
-    redistribution: bool | Literal["unknown"] = "unknown"
-    """Whether the files may be passed on, converted as well; ``unknown``: as the licence's name tells, if it does."""
+    redistribution: bool | Literal["ask", "unknown"] = "unknown"
+    """Whether the files may be passed on, converted as well. ``ask``: what is said of it does not settle it, so that
+    the owners have to be asked. ``unknown``: as the licence's name tells, if it does."""
+    redistribution_source: str | None = None
+    """Who says so, and under which conditions."""
     url: str | None = None
     note: str | None = None
 
@@ -253,6 +288,8 @@ class ModelEntry(Frozen):
     """Trained parameters."""
     preprocess: Preprocess | None = None
     outputs: tuple[Output, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    """The ways to read an output that are open: two or more a task, one of them the declared one."""
     licence: Licence
     trained_on: tuple[Training, ...] = ()
     paper: Reference | None = None
@@ -263,6 +300,11 @@ class ModelEntry(Frozen):
 
     @model_validator(mode="after")
     def _whole(self) -> ModelEntry:
+        for task in {r.task for r in self.readings}:
+            open_ = [r for r in self.readings if r.task == task]
+            declared = [r for r in open_ for o in self.outputs if r.is_of(o)]
+            if len({r.name for r in open_}) != len(open_) or len(open_) < 2 or len(declared) != 1:
+                raise ValueError(f"readings of {task}: give two or more by name, one of them as the output declares it")
         if self.status == "reported-only":
             if self.weights:
                 raise ValueError("a reported-only entry has no weights")

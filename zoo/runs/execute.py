@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
+from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, Protocol
 
@@ -19,7 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.datasets.base import Index, pictures
+from zoo.errors import ImageError
+from zoo.faces.decode import VideoReader
 from zoo.faces.pipeline import FacePipeline
+from zoo.faces.track import Tracker
 from zoo.runs.predictions import Unit
 
 Columns = dict[str, NDArray[np.float32]]
@@ -59,13 +63,65 @@ class RawCrops:
         self.index, self.pipeline, self.shape = index, pipeline, pipeline.shape
 
     def crops(self, rows: Sequence[int]) -> Iterator[Crop]:
-        """See :class:`CropSource`."""
+        """See :class:`CropSource`.
+
+        Where the contract tracks, a video is followed from its first frame on, whichever of them are asked for: a
+        resumed run gives the same crops.
+        """
+        for tracked, group in groupby(rows, key=lambda row: self.pipeline.tracks and self._in_video(row)):
+            together = list(group)
+            yield from self._tracked(together) if tracked else self._single(together)
+
+    def _single(self, rows: Sequence[int]) -> Iterator[Crop]:
         for picture in pictures(self.index, rows):
             if picture.image is None:
                 yield Crop(None, str(picture.problem))
             else:
                 box = None if self.index.box is None else self.index.box[picture.sample]
                 yield Crop(self.pipeline.crop(picture.image, box))
+
+    def _in_video(self, row: int) -> bool:
+        # Rows of a table of pictures have positions too, but do not follow one another in time.
+        suffix = Path(str(self.index.file[row])).suffix.lower()
+        return bool(self.index.position[row] >= 0) and suffix not in (".csv", ".parquet")
+
+    def _tracked(self, rows: Sequence[int]) -> Iterator[Crop]:
+        reader: VideoReader | None = None
+        tracker = Tracker()
+        try:
+            for row in rows:
+                path, position = self.index.root / str(self.index.file[row]), int(self.index.position[row])
+                try:
+                    if reader is None or reader.path != path or position < reader.next_position:
+                        if reader is not None:
+                            reader.close()
+                            reader = None
+                        reader, tracker = VideoReader(path), Tracker()
+                    while reader.next_position < position:
+                        self._follow(reader, tracker)
+                    image = reader.read(position)
+                except ImageError as error:
+                    yield Crop(None, error.what)
+                else:
+                    yield Crop(self.pipeline.crop(image, tracker=tracker))
+        finally:
+            if reader is not None:
+                reader.close()
+
+    def _follow(self, reader: VideoReader, tracker: Tracker) -> None:
+        """Shows the tracker the next frame, which nobody asked for; a damaged one is passed over.
+
+        Raises:
+            ImageError: There is no further frame.
+        """
+        position = reader.next_position
+        try:
+            image = reader.read(position)
+        except ImageError:
+            if reader.next_position == position:
+                raise
+        else:
+            self.pipeline.follow(image, tracker)
 
 
 @dataclass(frozen=True)

@@ -250,19 +250,34 @@ class Predictor:
                 except ImageError as error:
                     return replace(item, problem=error.what)
             faces = self._pipeline.process(image)
-            if only_chosen and len(faces):
-                faces = faces.only(faces.chosen)
             return replace(item, faces=faces, image=image if keep_images else None)
 
         with (
             ThreadPoolExecutor(self._threads, thread_name_prefix="zoo-faces") as pool,
             closing(_in_order(find, _pictures(paths), pool, ahead=2 * self._threads)) as found,
         ):
-            for group, tensors in self._session.stream(self._batches(found)):
+            chosen = self._choose(found, only_chosen=only_chosen)
+            for group, tensors in self._session.stream(self._batches(chosen)):
                 left = iter(self._results(tensors))
                 for item in group:
                     count = 0 if item.faces is None else len(item.faces)
                     yield replace(item, results=[next(left) for _ in range(count)])
+
+    def _choose(self, found: Iterable[Prediction], *, only_chosen: bool) -> Iterator[Prediction]:
+        """Follows the subject through videos, where the contract tracks, and leaves the others out."""
+        from zoo.faces.track import Tracker
+
+        path, tracker = None, Tracker()
+        for item in found:
+            faces = item.faces
+            if faces is not None:
+                if self._pipeline.tracks and item.frame is not None:
+                    if item.path != path:
+                        path, tracker = item.path, Tracker()
+                    faces = replace(faces, chosen=tracker.choose(faces.boxes))
+                if only_chosen:
+                    faces = faces.only(faces.chosen)
+            yield replace(item, faces=faces)
 
     def _batches(self, found: Iterable[Prediction]) -> Iterator[tuple[list[Prediction], NDArray[np.uint8]]]:
         """Puts consecutive pictures' faces together."""
