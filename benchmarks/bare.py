@@ -53,7 +53,7 @@ def open_torch(name: str) -> Any:
 
     def call(x: Any) -> Any:
         with torch.inference_mode():
-            found = module(torch.from_numpy(x).to(torch.float32).permute(0, 3, 1, 2))
+            found = module(torch.from_numpy(x).to(torch.float32).permute(0, 3, 1, 2).contiguous())
             return [y.numpy() for y in found.values()]
 
     return call

@@ -105,6 +105,12 @@ class FakeWorkload:
     def stages(self) -> dict[str, float] | None:
         return None
 
+    def verify(self) -> None:
+        pass
+
+    def peak_memory(self) -> int | None:
+        return 3 << 20 if self.case.asked.device != "cpu" else None
+
     def close(self) -> None:
         pass
 

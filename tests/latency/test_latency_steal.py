@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.latency.steal import Counters, between, held_back, package_joules, read_counters, throttle_count
+from zoo.latency.steal import Counters, Gpu, between, held_back, package_joules, read_counters, throttle_count
 
 ZERO = Counters(at=0, busy=0, stolen=0, own=0, cores=2, throttles=0, held=0, joules=0)
 
@@ -72,3 +72,40 @@ def test_this_machine_can_be_read() -> None:
     assert after.cores >= 1
     found = between(before, after)
     assert found.foreign is None or found.foreign >= 0
+
+
+class _Nvml:
+    """What of pynvml is used."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, joules: float | None, reasons: int = 0) -> None:
+        self._joules, self._reasons = joules, reasons
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
+        assert handle == "handle"
+        if self._joules is None:
+            raise self.NVMLError
+        return round(self._joules * 1000)
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
+        return self._reasons
+
+
+def test_energy_and_throttling_of_a_gpu() -> None:
+    before = read_counters(gpu=Gpu(_Nvml(100.0), "handle"))
+    after = read_counters(gpu=Gpu(_Nvml(112.5), "handle"))
+    assert between(before, after).gpu_joules == 12.5
+    assert not between(replace(before, throttles=0), replace(after, throttles=0)).throttles
+    capped = read_counters(gpu=Gpu(_Nvml(113.0, reasons=0x4), "handle"))  # at its power limit: as it has to be
+    hot = read_counters(gpu=Gpu(_Nvml(113.0, reasons=0x40), "handle"))
+    assert not capped.gpu_slowed and hot.gpu_slowed
+    assert between(replace(before, throttles=5), replace(hot, throttles=5)).throttles == 1
+    silent = read_counters(gpu=Gpu(_Nvml(None), "handle"))
+    assert silent.gpu_joules is None and between(before, silent).gpu_joules is None
+    assert read_counters().gpu_joules is None
+
+
+def test_a_gpu_that_is_not_there_has_no_counters() -> None:
+    assert Gpu.of_torch("cuda:99") is None

@@ -15,7 +15,7 @@ from zoo.latency.case import Case
 from zoo.latency.run import Jobs
 from zoo.latency.suite import SuiteFile, choose, groups, list_suites, load_suite, plan, read_suite_file
 from zoo.registry import load_registry
-from zoo.results.latency_record import Asked
+from zoo.results.latency_record import Asked, Baseline
 
 TEXT = """
 name: mine
@@ -81,6 +81,8 @@ def test_unknown_suites_are_refused_with_the_nearest() -> None:
         ("title: Mine", "tittle: Mine", "title"),
         ("runtime: openvino, precisions", "runtime: openvno, precisions", "openvino"),
         ("version: 1", "version: 0", "version"),
+        ("streams: [1, 2]}", "variant: compiled}", "variants are torch's"),
+        ("runtime: openvino, precisions", "variant: compield, runtime: torch, precisions", "compiled"),
         ('models: [hog-ridge, "fer-*"]\nstructures: [resnet18]', "models: []", "models or structures"),
     ],
 )
@@ -135,6 +137,26 @@ def test_cases_are_every_combination_once(tmp_path: Path) -> None:
     assert {(c.asked.precision, c.asked.threads) for c in fewer} == {("bf16", 4)}
     with pytest.raises(UsageError, match="no such case"):
         plan(suite, ["resnet18"], runtimes=("torch",))
+
+
+def test_rows_for_a_few_models_and_variants_of_torch_are_cases_of_their_own(tmp_path: Path) -> None:
+    text = TEXT.replace(
+        "runtimes:\n",
+        """runtimes:
+  - {runtime: torch}
+  - {runtime: torch, variant: compiled, only: ["resnet*"]}
+""",
+    )
+    suite = _suite(tmp_path, text)
+    cases = plan(suite, ["resnet18", "swin-tiny"], runtimes=("torch",), threads=(1,))
+    assert [(c.model, c.asked.variant) for c in cases if c.scenario.name == "SingleStream"] == [
+        ("resnet18", "eager"), ("resnet18", "compiled"), ("swin-tiny", "eager"),
+    ]  # fmt: skip
+    assert len({c.id for c in cases}) == len(cases)
+    baseline = Baseline(runtime="torch")
+    assert [baseline.is_this(c.asked) for c in cases[:2]] == [True, False]
+    assert "torch compiled cpu fp32" in cases[1].title
+    assert (cases[0].asked.title, cases[1].asked.title) == ("torch", "torch compiled")
 
 
 def test_task_sets_that_come_to_the_same_are_one_case(tmp_path: Path) -> None:

@@ -327,6 +327,7 @@ class Collection:
                 and record.scenario.name == "SingleStream"
                 and record.stage == "encoder"
                 and record.asked.threads == 1
+                and record.asked.variant == "eager"
                 and asked == (used.runtime, used.precision, used.device)
             ):
                 return timing

@@ -142,8 +142,8 @@ def board_figures(collection: Collection, board: Board) -> list[Figure]:
 def _plain(timing: Timing) -> bool:
     """One picture at a time, one thread, the network alone, in fp32: what a published score may stand beside."""
     record = timing.record
-    asked = (record.asked.threads, record.asked.precision, record.asked.device)
-    return (record.scenario.name, record.stage, *asked) == ("SingleStream", "encoder", 1, "fp32", "cpu")
+    asked = (record.asked.threads, record.asked.precision, record.asked.device, record.asked.variant)
+    return (record.scenario.name, record.stage, *asked) == ("SingleStream", "encoder", 1, "fp32", "cpu", "eager")
 
 
 def _point(model: str, kind: Kind, score: Estimate, timing: Timing) -> Point:

@@ -134,7 +134,7 @@ def _name(record: LatencyRecord, tasks: bool) -> str:
 
 def _how(record: LatencyRecord) -> list[str]:
     a = record.asked
-    runtime = a.runtime + ("" if a.device == "cpu" else f" {a.device}")
+    runtime = a.title
     return [runtime + (f", {a.streams} streams" if a.streams > 1 else ""), a.precision]
 
 
@@ -210,7 +210,9 @@ def _section(rows: list[LatencyRow]) -> Table:
     )
     shares = any(r.record.stages for r in rows)
     head = ["model", "runtime", "precision", *(title for title, _ in columns)]
-    head += [*(["share of time"] if shares else []), "load ms", "first ms", "peak MiB", "size MB", "date", "record"]
+    on_gpu = any(r.record.peak_gpu_mib is not None for r in rows)
+    head += [*(["share of time"] if shares else []), "load ms", "first ms", "peak MiB"]
+    head += [*(["GPU MiB"] if on_gpu else []), "size MB", "date", "record"]
     table = []
     for row in rows:
         record = row.record
@@ -218,12 +220,9 @@ def _section(rows: list[LatencyRow]) -> Table:
         cells += [_stages(record)] if shares else []
         start = record.startup
         cells += [three_digits(start.load_ms if start else None), three_digits(start.first_ms if start else None)]
-        cells += [
-            three_digits(record.peak_rss_mib),
-            _size(record),
-            record.created[:10],
-            f"[json](../{row.timing.path})",
-        ]
+        cells += [three_digits(record.peak_rss_mib)]
+        cells += [three_digits(record.peak_gpu_mib)] if on_gpu else []
+        cells += [_size(record), record.created[:10], f"[json](../{row.timing.path})"]
         table.append(cells)
     return head, table
 
@@ -280,14 +279,14 @@ def latency_rows(rows: Iterable[LatencyRow]) -> Table:
     """Returns every figure as text, one record a row."""
     head = [
         "suite", "run", "machine", "model", "weights", "tasks", "stage", "scenario", "batch", "runtime", "version",
-        "device", "precision", "threads", "streams", "valid", "reasons",
+        "device", "variant", "precision", "threads", "streams", "valid", "reasons",
     ]  # fmt: skip
     for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "images_per_second", "ratio", "real_time_factor"):
         head += [name, f"{name}_low", f"{name}_high"]
     head += [
         "dropped", "samples", "slices", "slices_kept", "load_ms", "first_ms", "peak_rss_mib", "peak_gpu_mib",
-        "size_bytes", "parameters", "flops", "joules_per_image", "parity_reference", "parity_relative", "created",
-        "record",
+        "size_bytes", "parameters", "flops", "joules_per_image", "gpu_joules_per_image", "parity_reference",
+        "parity_relative", "created", "record",
     ]  # fmt: skip
     table = []
     for row in rows:
@@ -295,8 +294,8 @@ def latency_rows(rows: Iterable[LatencyRow]) -> Table:
         cells: list[object] = [
             r.suite.ref, r.run, row.timing.machine, r.model.name, r.model.weights, "+".join(r.model.tasks), r.stage,
             r.scenario.name, r.scenario.batch, r.asked.runtime, r.runtime.version if r.runtime else None,
-            r.asked.device, r.asked.precision, r.asked.threads, r.asked.streams, str(row.timing.usable).lower(),
-            row.reasons,
+            r.asked.device, r.asked.variant if r.asked.runtime == "torch" else None, r.asked.precision,
+            r.asked.threads, r.asked.streams, str(row.timing.usable).lower(), row.reasons,
         ]  # fmt: skip
         estimates: list[Estimate | None] = [*(r.percentile(p) for p in (50, 90, 95, 99)), r.throughput, row.ratio]
         for estimate in [*estimates, r.frames.real_time_factor if r.frames else None]:
@@ -307,7 +306,8 @@ def latency_rows(rows: Iterable[LatencyRow]) -> Table:
             r.frames.dropped if r.frames else None, r.samples.count if r.samples else 0, len(r.slices),
             sum(s.kept for s in r.slices), _short(r.startup.load_ms if r.startup else None),
             _short(r.startup.first_ms if r.startup else None), r.peak_rss_mib, r.peak_gpu_mib, r.model.size,
-            r.model.parameters, r.model.flops, _short(r.joules_per_image), r.parity.reference if r.parity else None,
+            r.model.parameters, r.model.flops, _short(r.joules_per_image), _short(r.gpu_joules_per_image),
+            r.parity.reference if r.parity else None,
             _short(max(worst, default=None)), r.created, row.timing.path,
         ]  # fmt: skip
         table.append(["" if c is None else str(c) for c in cells])

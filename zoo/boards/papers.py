@@ -176,7 +176,7 @@ def _timed(collection: Collection, table: ReportedTable, model: str, notes: list
         if not timing.record.suite.ref.startswith(f"{LATENCY_SUITE}@"):
             continue
         asked, record = timing.record.asked, timing.record
-        name = f"ours: {record.model.name}, {asked.runtime} {asked.precision}"
+        name = f"ours: {record.model.name}, {asked.how} {asked.precision}"
         name += "" if asked.device == "cpu" else f" {asked.device}"
         name += f", {asked.threads} thread{'s' if asked.threads > 1 else ''}, {record.scenario.title}, {record.stage}"
         tasks = ", ".join(record.model.tasks)

@@ -384,6 +384,7 @@ def _timings(
         and t.record.stage == wish.stage
         and t.record.scenario.name == wish.scenario
         and t.record.asked.device == wish.device
+        and t.record.asked.variant == "eager"  # as zoo.predict runs it
         and wish.runtime in (None, t.record.asked.runtime)
         and wish.precision in (None, t.record.asked.precision)
         and wish.threads in (None, t.record.asked.threads)

@@ -148,7 +148,7 @@ def _timing_changes(old: Collection, new: Collection) -> list[str]:
         asked = timing.record.asked
         kind = "gone" if second is None else "new" if first is None else "measured again"
         medians = [three_digits(t.median.value) if t else DASH for t in (first, second)]
-        how = f"{asked.runtime} {asked.precision}, {asked.threads} threads, {timing.record.stage}"
+        how = f"{asked.how} {asked.precision}, {asked.threads} threads, {timing.record.stage}"
         rows.append(
             [timing.record.suite.ref, timing.record.model.name, how, timing.record.scenario.title, kind, *medians]
         )

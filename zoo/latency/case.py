@@ -43,8 +43,10 @@ class Case(Frozen):
         a = self.asked
         random = " (random weights)" if self.weights == "random" else ""
         streams = f", {a.streams} streams" if a.streams > 1 else ""
+        variant = "" if a.variant == "eager" else f" {a.variant}"
         return (
-            f"{self.model}{random} {self.stage} {a.runtime} {a.device} {a.precision}, {a.threads} threads{streams}, "
+            f"{self.model}{random} {self.stage} {a.runtime}{variant} {a.device} {a.precision}, "
+            f"{a.threads} threads{streams}, "
             f"{self.scenario.title}"
         )
 

@@ -182,6 +182,15 @@ class Pipeline:
         order = ("decode", "detect", "landmarks", "crop", "network", "labels")
         return {k: self._spent[k] * 1e3 / max(1, self._images) for k in order if k in self._spent}
 
+    def verify(self) -> None:
+        """Holds the network's outputs against its entry."""
+        self.encoder.verify()
+
+    def peak_memory(self) -> int | None:
+        """Asks the encoder."""
+        found: int | None = self.encoder.peak_memory()
+        return found
+
     def close(self) -> None:
         """Closes the session."""
         self.encoder.close()

@@ -41,6 +41,7 @@ from zoo.results.latency_record import (
     ModelTimed,
     Parity,
     Percentile,
+    RuntimeTimed,
     Samples,
     Scenario,
     SliceTaken,
@@ -48,7 +49,6 @@ from zoo.results.latency_record import (
     SuiteUsed,
     Verdict,
 )
-from zoo.results.record import RuntimeUsed
 
 OPEN_SECONDS = 600.0
 """A case that is not open by then has failed; an export from torch is part of the first opening."""
@@ -157,14 +157,17 @@ def _take(case: Measured, number: int, suite: SuiteFile) -> None:
     except WorkerError as error:
         case.fail(error)
         return
-    happened = Disturbance(answer["stolen"], answer["foreign"], answer["throttles"], answer["held"], answer["joules"])
+    happened = Disturbance(
+        answer["stolen"], answer["foreign"], answer["throttles"], answer["held"], answer["joules"],
+        answer.get("gpu_joules"),
+    )  # fmt: skip
     durations = np.frombuffer(base64.b64decode(answer["samples"]), np.int64)
     case.answers.append(answer)
     taken = SliceTaken(
         round=number, kept=not disturbed(happened, suite.limits), queries=answer["queries"],
         images=answer["images"], seconds=answer["nanoseconds"] / 1e9, median_ms=float(np.median(durations)) / 1e6,
         stolen=_rounded(happened.stolen), foreign=_rounded(happened.foreign), throttles=happened.throttles,
-        joules=happened.joules,
+        joules=happened.joules, gpu_joules=happened.gpu_joules,
     )  # fmt: skip
     case.slices.append(taken)
 
@@ -247,25 +250,30 @@ def make_record(case: Measured, suite: SuiteFile, *, run: str, group: int, about
         about = timed.model_copy(
             update={key: getattr(about, key) for key in ("parameters", "flops") if getattr(timed, key) is None}
         )
-    joules = [s.joules for s in kept]
-    known = [j for j in joules if j is not None]
-    images = sum(s.images for s in kept)
     return LatencyRecord(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), run=run, group=group,
         suite=SuiteUsed(
             ref=suite.ref, hash=suite.hash, title=suite.title, baseline=suite.baseline, images=suite.measure.images
         ),
         case=case.job.case.id, model=about, stage=case.job.case.stage, scenario=scenario, asked=asked,
-        runtime=RuntimeUsed.model_validate(opened["runtime"]) if opened else None,
+        runtime=RuntimeTimed.model_validate(opened["runtime"]) if opened else None,
         startup=Startup.model_validate(opened["startup"]) if opened else None,
         samples=samples, slices=tuple(case.slices), percentiles=_percentiles(durations, rounds),
         throughput=rate,
         frames=_frames(case, scenario) if scenario.name == "Video" and kept else None,
         stages=case.ended.get("stages") if case.ended else None,
         peak_rss_mib=case.ended.get("peak_rss_mib") if case.ended else None,
-        joules_per_image=sum(known) / images if images and known and len(known) == len(joules) else None,
+        peak_gpu_mib=case.ended.get("peak_gpu_mib") if case.ended else None,
+        joules_per_image=_per_image(kept, [s.joules for s in kept]),
+        gpu_joules_per_image=_per_image(kept, [s.gpu_joules for s in kept]),
         parity=parity, verdict=verdict, environment=capture_environment(), code=capture_code(),
     )  # fmt: skip
+
+
+def _per_image(kept: Sequence[SliceTaken], joules: Sequence[float | None]) -> float | None:
+    """Returns the energy of an image; None where it was not read around every slice."""
+    images, known = sum(s.images for s in kept), [j for j in joules if j is not None]
+    return sum(known) / images if images and known and len(known) == len(joules) else None
 
 
 def _percentiles(durations: NDArray[np.int64], rounds: NDArray[np.int64]) -> tuple[Percentile, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Counters:
         throttles: Times that the processor slowed itself for its heat.
         held: Seconds that the control group's quota held its processes back.
         joules: Energy that the processor packages have used.
+        gpu_joules: Energy that the GPU has used.
+        gpu_slowed: Whether the GPU runs slower for its heat or its supply at this moment.
     """
 
     at: float
@@ -31,6 +35,8 @@ class Counters:
     throttles: int | None
     held: float | None
     joules: float | None
+    gpu_joules: float | None = None
+    gpu_slowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,10 @@ class Disturbance:
     Attributes:
         stolen: Stolen time over the time that the usable cores wanted to run, 0 to 1.
         foreign: Time that others ran on the usable cores over those cores' whole time, 0 to 1.
-        throttles: Times that the processor slowed itself.
+        throttles: Times that the processor slowed itself; one more where the GPU did.
         held: Seconds held back by the quota.
         joules: Energy of the processor packages.
+        gpu_joules: Energy of the GPU.
     """
 
     stolen: float | None
@@ -50,6 +57,7 @@ class Disturbance:
     throttles: int | None
     held: float | None
     joules: float | None
+    gpu_joules: float | None = None
 
 
 def _usable() -> list[int]:
@@ -108,8 +116,61 @@ def package_joules(root: Path = Path("/")) -> float | None:
     return sum(known) / 1e6 if known else None
 
 
-def read_counters(root: Path = Path("/")) -> Counters:
-    """Reads the counters; takes about a tenth of a millisecond, so it belongs outside the timing loop."""
+# Bits of nvmlDeviceGetCurrentClocksThrottleReasons (nvml.h): HwSlowdown, SwThermalSlowdown, HwThermalSlowdown,
+# HwPowerBrakeSlowdown. SwPowerCap is not among them: at full load a GPU is at its power limit as a rule.
+_SLOWED = 0x08 | 0x20 | 0x40 | 0x80
+
+
+class Gpu:
+    """The counters of one NVIDIA GPU, by NVML; what cannot be read is None.
+
+    Args:
+        nvml: The module ``pynvml``.
+        handle: NVML's handle of the GPU.
+    """
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+
+    @classmethod
+    def of_torch(cls, device: str) -> Gpu | None:
+        """Returns the GPU that torch calls ``cuda[:n]``; None where pynvml or NVML is not there.
+
+        NVML numbers GPUs in its own way and knows nothing of CUDA_VISIBLE_DEVICES: the GPU is found by its UUID.
+        """
+        try:
+            import torch
+
+            pynvml = import_module("pynvml")
+            pynvml.nvmlInit()
+            uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+            uuid = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+            return cls(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
+        except Exception:  # no package, no library, no driver, no such GPU: each with a class of its own
+            return None
+
+    def joules(self) -> float | None:
+        """Returns the energy used since the driver was loaded."""
+        try:
+            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3  # millijoules
+        except self._nvml.NVMLError:
+            return None
+
+    def slowed(self) -> bool:
+        """Whether it runs slower at this moment for its heat or its supply."""
+        try:
+            return bool(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle) & _SLOWED)
+        except self._nvml.NVMLError:
+            return False
+
+
+def read_counters(root: Path = Path("/"), gpu: Gpu | None = None) -> Counters:
+    """Reads the counters; takes about a tenth of a millisecond, so it belongs outside the timing loop.
+
+    Args:
+        root: Of the file system; another one in tests.
+        gpu: The GPU that is used.
+    """
     import psutil
 
     cores = _usable()
@@ -127,6 +188,7 @@ def read_counters(root: Path = Path("/")) -> Counters:
     return Counters(
         at=time.perf_counter(), busy=busy, stolen=stolen, own=time.process_time(), cores=len(cores),
         throttles=throttle_count(root), held=held_back(root), joules=package_joules(root),
+        gpu_joules=gpu.joules() if gpu else None, gpu_slowed=bool(gpu and gpu.slowed()),
     )  # fmt: skip
 
 
@@ -149,4 +211,11 @@ def between(before: Counters, after: Counters) -> Disturbance:
         held = after.held - before.held
     if before.joules is not None and after.joules is not None and after.joules >= before.joules:  # else it has wrapped
         joules = after.joules - before.joules
-    return Disturbance(stolen=stolen, foreign=foreign, throttles=throttles, held=held, joules=joules)
+    if before.gpu_slowed or after.gpu_slowed:
+        throttles = (throttles or 0) + 1
+    gpu_joules = None
+    if before.gpu_joules is not None and after.gpu_joules is not None and after.gpu_joules >= before.gpu_joules:
+        gpu_joules = after.gpu_joules - before.gpu_joules
+    return Disturbance(
+        stolen=stolen, foreign=foreign, throttles=throttles, held=held, joules=joules, gpu_joules=gpu_joules
+    )

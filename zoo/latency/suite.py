@@ -20,6 +20,7 @@ from zoo.latency.verdict import Limits
 from zoo.registry.labels import Task
 from zoo.registry.schema import NAME, Frozen, ModelEntry, Precision, RuntimeName
 from zoo.results.latency_record import Asked, Baseline, Scenario, ScenarioName
+from zoo.runtimes.base import Variant
 
 if TYPE_CHECKING:
     from zoo.registry import Registry
@@ -61,6 +62,20 @@ class RuntimeRow(Frozen):
     precisions: tuple[Precision, ...] = ("fp32",)
     streams: tuple[int, ...] = (1,)
     """In Offline; the other scenarios have one query at a time."""
+    variant: Variant = "eager"
+    """Of torch."""
+    only: tuple[str, ...] = ()
+    """Names or globs of the models and structures that it is for; all when empty."""
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> RuntimeRow:
+        if self.variant != "eager" and self.runtime != "torch":
+            raise ValueError(f"{self.runtime} has no variant '{self.variant}'; variants are torch's")
+        return self
+
+    def serves(self, model: str) -> bool:
+        """Whether it is for a model."""
+        return not self.only or any(fnmatchcase(model, pattern) for pattern in self.only)
 
 
 class SuiteFile(Frozen):
@@ -253,11 +268,14 @@ def _of_model(
         if not isinstance(model, str) and not tasks:
             continue
         for row in suite.runtimes:
+            if not row.serves(model if isinstance(model, str) else model.name):
+                continue
             for precision in row.precisions:
                 for streams in row.streams if scenario.name == "Offline" else (1,):
                     asked = Asked(
-                        runtime=row.runtime, device=row.device, precision=precision, threads=threads, streams=streams
-                    )
+                        runtime=row.runtime, device=row.device, precision=precision, threads=threads, streams=streams,
+                        variant=row.variant,
+                    )  # fmt: skip
                     yield Case(
                         model=model if isinstance(model, str) else model.name,
                         weights="random" if isinstance(model, str) else "published", tasks=tasks, fold=fold,

@@ -31,7 +31,7 @@ from zoo.latency.case import Job
 from zoo.latency.clock import preallocate
 from zoo.latency.parity import ParityLimits, check_parity, golden_crops, load_golden, save_golden
 from zoo.latency.scenarios import run_slice, settle, warm_up
-from zoo.latency.steal import between, read_counters
+from zoo.latency.steal import Gpu, between, read_counters
 from zoo.latency.workloads import Workload, count_flops, open_workload
 
 ROOM = 1 << 17
@@ -71,8 +71,11 @@ class Measurement:
         self.pool = self.workload.pool()
         self.position = 0
         before = time.perf_counter()
-        self.workload.infer(self.pool[0])
+        self.workload.infer(self.pool[0])  # the first of the process, but for what a compiled module has to run
         first = time.perf_counter() - before
+        self.workload.verify()
+        device = self.workload.info.device
+        self.gpu = Gpu.of_torch(device) if device.startswith("cuda") and self.case.asked.runtime == "torch" else None
         parity = self._parity(message)
         warm = warm_up(
             self.workload.infer, self.pool, self.room,
@@ -89,7 +92,7 @@ class Measurement:
             "runtime": {
                 "runtime": info.runtime, "version": info.version, "device": info.device, "precision": info.precision,
                 "threads": info.threads, "streams": info.streams, "provider": info.provider,
-                "batch": self.case.scenario.batch,
+                "batch": self.case.scenario.batch, "variant": info.variant, "mode": info.mode,
             },
             "batching": info.batching,
             "about": self.workload.about.model_dump(mode="json"),
@@ -111,12 +114,12 @@ class Measurement:
         """Runs one slice."""
         seconds = float(message["seconds"])
         settle(self.workload.infer, self.pool, seconds=seconds / 20)
-        before = read_counters()
+        before = read_counters(gpu=self.gpu)
         taken = run_slice(
             self.case.scenario, self.workload, self.pool, self.room, seconds=seconds, least=int(message["least"]),
             streams=self.workload.info.streams, position=self.position,
         )  # fmt: skip
-        after = read_counters()
+        after = read_counters(gpu=self.gpu)
         self.position = taken.position
         happened = between(before, after)
         return {
@@ -124,14 +127,17 @@ class Measurement:
             "queries": taken.queries, "images": taken.images, "nanoseconds": taken.nanoseconds,
             "arrived": taken.arrived, "dropped": taken.dropped,
             "stolen": happened.stolen, "foreign": happened.foreign, "throttles": happened.throttles,
-            "held": happened.held, "joules": happened.joules,
+            "held": happened.held, "joules": happened.joules, "gpu_joules": happened.gpu_joules,
         }  # fmt: skip
 
     def end(self) -> Message:
         """Frees the model; returns what can be said only now."""
-        stages = self.workload.stages()
+        stages, memory = self.workload.stages(), self.workload.peak_memory()
         self.workload.close()
-        return {"peak_rss_mib": peak_rss_mib(), "stages": stages}
+        return {
+            "peak_rss_mib": peak_rss_mib(), "peak_gpu_mib": None if memory is None else round(memory / 2**20, 1),
+            "stages": stages,
+        }  # fmt: skip
 
 
 def _reference(message: Message) -> Message:

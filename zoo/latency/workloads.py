@@ -59,6 +59,14 @@ class Workload(Protocol):
         """Returns the mean milliseconds of each stage of an image, where there are stages."""
         ...
 
+    def verify(self) -> None:
+        """Raises ContractError where the outputs are not those that the registry declares."""
+        ...
+
+    def peak_memory(self) -> int | None:
+        """Returns the most bytes of GPU memory that its tensors took; None where that cannot be told."""
+        ...
+
     def close(self) -> None:
         """Frees it."""
         ...
@@ -105,6 +113,18 @@ class Encoder:
     def stages(self) -> None:
         """There is one stage."""
         return
+
+    def verify(self) -> None:
+        """Holds a registry model's outputs against its entry."""
+        from zoo.models import verify_contract
+
+        if self.entry is not None:
+            verify_contract(self.entry, self.session, self.about.tasks, self.batch)
+
+    def peak_memory(self) -> int | None:
+        """Asks the session."""
+        ask = getattr(self.session, "peak_memory", None)
+        return ask() if ask else None
 
     def close(self) -> None:
         """Closes the session."""
@@ -172,7 +192,7 @@ def _published(job: Job) -> Encoder:
     session = open_session(
         entry, files, case.tasks, runtime=case.asked.runtime, device=case.asked.device,
         precision=case.asked.precision, threads=case.asked.threads, streams=case.asked.streams,
-        batch=case.scenario.batch if case.fixed else None,
+        batch=case.scenario.batch if case.fixed else None, variant=case.asked.variant, verify=False,
     )  # fmt: skip
     about = ModelTimed(
         name=entry.name, weights="published", architecture=entry.architecture, tasks=case.tasks,
@@ -185,9 +205,11 @@ def _published(job: Job) -> Encoder:
 
 def _random(job: Job) -> Encoder:
     from zoo.latency import structures
+    from zoo.runtimes import check_device
 
     case = job.case
     structure = structures.get_structure(case.model)
+    check_device(case.asked.runtime, case.asked.device)
     settings: dict[str, Any] = {
         "device": case.asked.device, "precision": case.asked.precision, "threads": case.asked.threads,
         "streams": case.asked.streams, "batch": case.scenario.batch if case.fixed else None,
@@ -201,7 +223,7 @@ def _random(job: Job) -> Encoder:
         parameters = sum(p.numel() for p in module.parameters())
         size = sum(t.numel() * t.element_size() for t in module.state_dict().values())
         making = time.perf_counter() - start
-        session: Session = TorchSession(module, structures.PREPROCESS, **settings)
+        session: Session = TorchSession(module, structures.PREPROCESS, **settings, variant=case.asked.variant)
     else:
         preprocess = structures.PREPROCESS
         files: tuple[Path, ...]

@@ -8,12 +8,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zoo._util.files import content_hash
 from zoo.registry.labels import Task
 from zoo.registry.schema import Frozen, Precision, RuntimeName
 from zoo.results.record import Code, Environment, Estimate, RuntimeUsed, UsedFile
+from zoo.runtimes.base import Variant
 
 ScenarioName = Literal["SingleStream", "MultiStream", "Offline", "Video"]
 
@@ -47,6 +48,24 @@ class Asked(Frozen):
     """Of one inference."""
     streams: int = Field(default=1, ge=1)
     """Inferences at once."""
+    variant: Variant = "eager"
+    """Of torch; the other runtimes have no choice."""
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Asked:
+        if self.variant != "eager" and self.runtime != "torch":
+            raise ValueError(f"{self.runtime} has no variant '{self.variant}'; variants are torch's")
+        return self
+
+    @property
+    def how(self) -> str:
+        """``torch``, ``torch compiled``: the runtime, and the variant where it is not the usual one."""
+        return self.runtime if self.variant == "eager" else f"{self.runtime} {self.variant}"
+
+    @property
+    def title(self) -> str:
+        """``torch compiled cuda:0``: the same with the device where it is not the processor."""
+        return self.how if self.device == "cpu" else f"{self.how} {self.device}"
 
 
 class Baseline(Frozen):
@@ -59,7 +78,8 @@ class Baseline(Frozen):
     def is_this(self, asked: Asked) -> bool:
         """Whether a case is the baseline."""
         ours = (asked.runtime, asked.device, asked.precision)
-        return asked.streams == 1 and ours == (self.runtime, self.device, self.precision)
+        plain = asked.streams == 1 and asked.variant == "eager"
+        return plain and ours == (self.runtime, self.device, self.precision)
 
     @property
     def title(self) -> str:
@@ -152,6 +172,17 @@ class SliceTaken(Frozen):
     throttles: int | None = None
     joules: float | None = None
     """Energy of the processor packages, whoever used it."""
+    gpu_joules: float | None = None
+    """Energy of the GPU that the case runs on, as NVML counts it."""
+
+
+class RuntimeTimed(RuntimeUsed):
+    """What was timed, as the session says."""
+
+    variant: Variant | None = None
+    """Of torch."""
+    mode: str | None = None
+    """That ``torch.compile`` was given."""
 
 
 class Percentile(Estimate):
@@ -174,10 +205,11 @@ class Startup(Frozen):
     """Before the first counted sample."""
 
     load_ms: float
-    """From the call that opens the session to its return, libraries imported before; the registry's contract check on
-    one black picture is part of it, making random weights is not."""
+    """From the call that opens the session to its return, libraries imported before; compiling is part of it, as far as
+    the runtime has not kept an earlier result; making random weights is not."""
     first_ms: float
-    """The first query after that."""
+    """The first query after that; no other has been run by the process, but for a black picture through a module that
+    ``torch.compile`` compiled, which is not compiled before it runs."""
     warm_up_queries: int
     warm_up_seconds: float
     stable: bool
@@ -240,7 +272,7 @@ class LatencyRecord(Frozen):
     """``encoder``: from the uint8 crop to the tensors. ``pipeline``: from the encoded picture to the labels."""
     scenario: Scenario
     asked: Asked
-    runtime: RuntimeUsed | None = None
+    runtime: RuntimeTimed | None = None
     """As read back from the session; None when it could not be opened."""
     startup: Startup | None = None
     samples: Samples | None = None
@@ -253,7 +285,10 @@ class LatencyRecord(Frozen):
     """Pipeline only: mean milliseconds of each stage of an image."""
     peak_rss_mib: float | None = None
     peak_gpu_mib: float | None = None
+    """Most memory of the GPU that torch's tensors took, MiB; None where it cannot be told."""
     joules_per_image: float | None = None
+    """Of the processor packages."""
+    gpu_joules_per_image: float | None = None
     parity: Parity | None = None
     verdict: Verdict
     environment: Environment

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from zoo._util.cpu import usable_cores
 from zoo._util.files import sha256_of
 from zoo._util.optional import need
-from zoo.errors import RuntimeUnavailableError, UsageError, ZooError
+from zoo.errors import RuntimeUnavailableError, UnknownNameError, UsageError, ZooError
 from zoo.models.base import RUNTIMES, Graph, check_names, load_family, select_files
 from zoo.models.heads import verify_contract
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry, RuntimeName
-from zoo.runtimes.base import Session, SessionInfo, Tensors
+from zoo.runtimes.base import Session, SessionInfo, Tensors, Variant
 
 if TYPE_CHECKING:
     import onnx
@@ -64,6 +64,8 @@ def open_session(
     threads: int | None = None,
     streams: int = 1,
     batch: int | None = None,
+    variant: str | None = None,
+    verify: bool = True,
 ) -> Session:
     """Loads a model into a runtime and checks on a black picture that it does what its entry declares.
 
@@ -80,9 +82,11 @@ def open_session(
         threads: Threads of one inference; None: the cores that the process may use, shared among the streams.
         streams: Inferences at once in ``stream()``.
         batch: None: any batch size. A number: only batches of that size, which a runtime may compile for.
+        variant: torch only: ``eager`` (also None), ``compiled`` or ``channels-last``.
+        verify: False leaves the black picture out, for who calls :func:`zoo.models.verify_contract` later.
 
     Raises:
-        RuntimeUnavailableError: The runtime, device, precision or number of threads cannot be had.
+        RuntimeUnavailableError: The runtime, device, precision, variant or number of threads cannot be had.
         ContractError: A file that does not do what the entry declares.
         UsageError: Arguments that make no sense, or files that do not fit them.
         DependencyError: An optional package is missing.
@@ -95,21 +99,64 @@ def open_session(
         raise UsageError(
             f"{entry.name} cannot be run", why="its entry has reported numbers only", where="registry.yaml"
         )
+    check_variant(runtime, variant)
+    check_device(runtime, device)
     settings: dict[str, Any] = {
         "device": device, "precision": precision, "streams": streams, "batch": batch,
         "threads": threads or max(1, usable_cores() // streams),
     }  # fmt: skip
+    if runtime == "torch":
+        settings["variant"] = variant or "eager"
     try:
         session = _open(entry, files, tasks, runtime, settings)
     except ZooError as error:
         error.where = error.where or f"model {entry.name}"
         raise
     try:
-        verify_contract(entry, session, tasks, batch)
+        if verify:
+            verify_contract(entry, session, tasks, batch)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def check_variant(runtime: str, variant: str | None) -> None:
+    """Refuses a variant that is not one, or that the runtime does not have.
+
+    Raises:
+        UnknownNameError: No such variant.
+        RuntimeUnavailableError: Another runtime than torch.
+    """
+    known = get_args(Variant)
+    if variant is not None and variant not in known:
+        raise UnknownNameError("variant", variant, known)
+    if variant not in (None, "eager") and runtime != "torch":
+        raise RuntimeUnavailableError(f"{runtime} has no variant '{variant}'", fix="use runtime=torch, or no variant")
+
+
+def check_device(runtime: str, device: str) -> None:
+    """Refuses a device that a runtime does not have here, before anything is exported or loaded for it.
+
+    Raises:
+        RuntimeUnavailableError: The runtime is not installed, or does not serve the device.
+        DependencyError: torch is not installed.
+    """
+    if runtime == "torch":
+        need("torch", "runtime=torch")
+        from zoo.runtimes.torch_ import check_device as of_torch
+
+        of_torch(device)
+        return
+    need(runtime, f"runtime={runtime}")
+    if runtime == "openvino":
+        from zoo.runtimes.openvino_ import plugin_of
+
+        plugin_of(device)
+    else:
+        from zoo.runtimes.onnxruntime_ import provider_of
+
+        provider_of(device)
 
 
 def onnx_model(
@@ -158,7 +205,6 @@ def _open(
                 f"{entry.name} has no torch structure", why="it is published as a graph",
                 fix="use runtime=onnxruntime or runtime=openvino",
             )  # fmt: skip
-        need("torch", "runtime=torch")
         from zoo.runtimes.torch_ import TorchSession
 
         return TorchSession(graph.torch(), preprocess, **settings)

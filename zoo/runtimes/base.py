@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 Tensors = dict[str, NDArray[np.float32]]
 
+Variant = Literal["eager", "compiled", "channels-last"]
+"""How torch runs a module: operator by operator on contiguous tensors; by ``torch.compile``; operator by operator with
+the channels innermost in memory. The other runtimes have no such choice."""
+
 
 @dataclass(frozen=True)
 class SessionInfo:
@@ -33,6 +37,8 @@ class SessionInfo:
             that a batch is a loop.
         exported: sha256 of the ONNX graph that was exported from torch to run here; None where the published file
             runs.
+        variant: torch only: ``eager``, ``compiled`` or ``channels-last``.
+        mode: The mode that ``torch.compile`` was given; None where nothing was compiled by it.
     """
 
     runtime: str
@@ -44,6 +50,8 @@ class SessionInfo:
     provider: str | None = None
     batching: Literal["together", "one-by-one"] = "together"
     exported: str | None = None
+    variant: Variant | None = None
+    mode: str | None = None
 
 
 class Session(Protocol):

@@ -32,6 +32,21 @@ from zoo.runtimes.shared import as_tensors, check_batch, closed, join_tensors
 _HINTS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
 
 
+def plugin_of(device: str) -> str:
+    """Returns OpenVINO's name of a device: ``gpu:1`` is ``GPU.1``.
+
+    Raises:
+        RuntimeUnavailableError: There is no such device here.
+    """
+    plugin, have = device.upper().replace(":", "."), ov.Core().available_devices
+    if plugin.partition(".")[0] not in {d.partition(".")[0] for d in have}:
+        raise RuntimeUnavailableError(
+            f"openvino has no device '{device}' here", why="it has " + ", ".join(have).lower(),
+            fix="use device=cpu, or install the device's driver",
+        )  # fmt: skip
+    return plugin
+
+
 def _layer_precisions(compiled: ov.CompiledModel) -> set[str]:
     """Precisions in which convolutions and matrix products really run: ``f32``, ``bf16``, ``u8`` ..."""
     found = set()
@@ -175,13 +190,7 @@ class OpenVinoSession:
         self, source: onnx.ModelProto | tuple[Path, Path | None], preprocess: Preprocess, *, device: str,
         precision: Precision, threads: int, streams: int, batch: int | None, exported: str | None = None,
     ) -> None:  # fmt: skip
-        core = ov.Core()
-        plugin = device.upper().replace(":", ".")
-        if plugin.partition(".")[0] not in {d.partition(".")[0] for d in core.available_devices}:
-            raise RuntimeUnavailableError(
-                f"openvino has no device '{device}' here", why="it has " + ", ".join(core.available_devices).lower(),
-                fix="use device=cpu, or install the device's driver",
-            )  # fmt: skip
+        plugin, core = plugin_of(device), ov.Core()
         if isinstance(source, onnx.ModelProto):
             have = file_precision(source)
             if (precision == "int8") != (have == "int8"):

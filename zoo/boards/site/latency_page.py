@@ -53,7 +53,7 @@ def _table(collection: Collection, rows: Sequence[LatencyRow], anchor: str, head
     lines = []
     for row in rows:
         record, asked, model = row.record, row.record.asked, row.record.model
-        runtime = asked.runtime + ("" if asked.device == "cpu" else f" {asked.device}")
+        runtime = asked.title
         runtime += f", {asked.streams} streams" if asked.streams > 1 else ""
         random = model.weights == "random"
         cells = [

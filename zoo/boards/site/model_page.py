@@ -128,7 +128,7 @@ def _timed(collection: Collection, name: str) -> Table:
     lines = []
     for timing in sorted(timings, key=lambda x: (x.machine, x.median.value or 0.0, x.path)):
         record, asked = timing.record, timing.record.asked
-        runtime = asked.runtime + (" (structure)" if record.model.weights == "random" else "")
+        runtime = asked.how + (" (structure)" if record.model.weights == "random" else "")
         cells = [
             t.text(runtime), t.text(asked.precision), t.figure(asked.threads, str(asked.threads)), t.text(record.stage),
             t.text(record.scenario.title), *(t.milliseconds(record.percentile(p)) for p in (50, 90, 99)), rate(timing),

@@ -99,7 +99,7 @@ def timed_as(timing: Timing) -> str:
     asked = timing.record.asked
     device = "" if asked.device == "cpu" else f" {asked.device}"
     random = ", structure" if timing.record.model.weights == "random" else ""
-    return f"{asked.runtime} {asked.precision}{device}, {count(asked.threads, 'thread')}{random}"
+    return f"{asked.how} {asked.precision}{device}, {count(asked.threads, 'thread')}{random}"
 
 
 def rate(timing: Timing) -> Cell:
