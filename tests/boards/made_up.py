@@ -22,7 +22,7 @@ from zoo.results.latency_record import (
     SuiteUsed,
     Verdict,
 )
-from zoo.results.record import Estimate, RuntimeUsed
+from zoo.results.record import Estimate
 
 HASH = "0" * 64
 
@@ -124,10 +124,10 @@ def timing(
         "stage": stage,
         "scenario": Scenario(name=scenario, batch=32 if scenario == "Offline" else 1),  # type: ignore[arg-type]
         "asked": Asked(runtime=runtime, precision=precision, threads=threads),
-        "runtime": RuntimeUsed(
-            runtime=runtime, version="1", device="cpu", precision=precision, threads=threads, streams=1, provider=None,
-            batch=1,
-        ),
+        "runtime": {
+            "runtime": runtime, "version": "1", "device": "cpu", "precision": precision, "threads": threads,
+            "streams": 1, "provider": None, "batch": 1,
+        },
         "samples": Samples.pack(np.full(10, int(median * 1e6))),
         "slices": tuple(
             SliceTaken(round=i, kept=True, queries=10, images=10, seconds=median / 100, median_ms=median, stolen=0.0,

@@ -117,6 +117,35 @@ def test_timings_have_to_hold_together(tmp_path: Path) -> None:
     assert "no model 'stranger'" in wrong(tmp_path, timing("stranger"))
 
 
+def test_a_score_that_moves_without_a_new_version_fails(tmp_path: Path) -> None:
+    def after(value: float, **change: Any) -> list[str]:
+        for path in tmp_path.rglob("results/**/*.json"):
+            path.unlink()
+        first = good(tmp_path, value=0.5, created="2026-01-01T00:00:00Z")
+        save_record(first, tmp_path)
+        again = good(tmp_path, value=value, created="2026-01-02T00:00:00Z")
+        save_record(again.model_copy(update=change), tmp_path)
+        return check_records(collect(tmp_path, registry=registry(tmp_path)))
+
+    record = good(tmp_path)
+    assert after(0.5) == after(0.5015) == []
+    (line,) = after(0.49)
+    assert "20260102T000000Z" in line.split(":")[0]
+    assert "its score moved without a new version, 0.4900 after 0.5000" in line
+    assert after(0.49, code=record.code.model_copy(update={"version": "99"})) == []
+    assert after(0.49, dataset=record.dataset.model_copy(update={"manifest": "another copy"})) == []
+    contract = record.model.model_copy(update={"contract": "another"})
+    assert after(0.49, model=contract) == []
+    # The record before it is a wrong one, and errata say so: nothing has moved.
+    after(0.49)
+    (old,) = [p for p in tmp_path.rglob("results/**/*.json") if "20260101" in p.name]
+    (tmp_path / "errata.yaml").write_text(
+        f"schema_version: 1\nerrata: [{{record: '{old.relative_to(tmp_path).as_posix()}', reason: withdrawn, text: t,"
+        " date: 2026-01-02}]\n"
+    )
+    assert check_records(collect(tmp_path, registry=registry(tmp_path))) == []
+
+
 def test_superseded_records_are_left_alone(tmp_path: Path) -> None:
     path = save_record(make_record("stranger"), tmp_path).relative_to(tmp_path).as_posix()
     collection = collect(tmp_path, registry=registry(tmp_path))

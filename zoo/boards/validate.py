@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.boards.collect import Collection, Row, Timing
+from zoo.boards.collect import Board, Collection, Row, Timing
 from zoo.registry import ModelEntry
 from zoo.results.record import Estimate, ResultRecord
 
@@ -27,17 +27,51 @@ _RANGES = {
 _PRIVATE = re.compile(r"(?:^|[\s'\"(=])(/(?:home|Users|root|mnt|media|data)/\S+|[A-Za-z]:\\\S+)|\b[\w.+-]+@[\w-]+\.\w+")
 
 
+SAME_SCORE = 0.002
+"""Largest difference of a headline that counts as the same; kernels of another processor move the third decimal."""
+
+
 def check_records(collection: Collection) -> list[str]:
     """Returns one line for each thing that is wrong with the records of a folder; superseded ones are left alone."""
     wrong = []
     for board in collection.boards:
         for row in (*board.rows, *board.earlier):
             wrong += [f"{row.path}: {text}" for text in accuracy_problems(row, collection.out)]
+        wrong += moved(board)
     for timing in collection.timings:
         if timing.erratum is None:
             entry = collection.registry.entries.get(timing.record.model.name)
             wrong += [f"{timing.path}: {text}" for text in latency_problems(timing, entry, collection.out)]
     return wrong
+
+
+def moved(board: Board) -> list[str]:
+    """Returns the records whose score is another than that of the record before, though nothing has a new version.
+
+    The same are: the protocol, the entry's contract, the weights, the copy, the way it was run, and the zoo's version.
+    """
+    found = []
+    newer: dict[tuple[object, ...], Row] = {}
+    for row in (*board.rows, *board.earlier):  # newest first
+        record = row.record
+        same = (
+            row.key, record.model.contract, tuple((w.name, w.sha256) for w in record.model.weights),
+            record.dataset.manifest, record.code.version,
+        )  # fmt: skip
+        after = newer.get(same)
+        if after is not None:
+            new, old = after.headline.value, row.headline.value
+            if (new is None) != (old is None) or (new is not None and old is not None and abs(new - old) > SAME_SCORE):
+                found.append(
+                    f"{after.path}: its score moved without a new version, {_figure(new)} after {_figure(old)} "
+                    f"({row.path}): give what changed a new version, or supersede the wrong one in errata.yaml"
+                )
+        newer[same] = row
+    return found
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
 
 
 def accuracy_problems(row: Row, out: Path) -> list[str]:
