@@ -9,8 +9,9 @@ from pathlib import Path
 from zoo.faces.pipeline import describe
 from zoo.registry import ModelEntry
 from zoo.registry.loading import read_registry_file
-from zoo.registry.schema import Output, Training, WeightFile
+from zoo.registry.schema import Output, Reading, Training, WeightFile
 from zoo.results.reported import load_reported
+from zoo.runs.publish import may_redistribute
 from zoo.runtimes import default_runtime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,24 @@ def _commercial(entry: ModelEntry) -> str:
     return allowed if isinstance(allowed, str) else "yes" if allowed else "no"
 
 
+def _passing_on(entry: ModelEntry) -> str:
+    text = {True: "yes", False: "no", "ask": "ask its owners", "unknown": "unknown"}[may_redistribute(entry.licence)]
+    source = entry.licence.redistribution_source
+    return f"may the files be passed on: {text}" + (f" ({_words(source).rstrip('.')})" if source else "")
+
+
+def _reading(reading: Reading) -> str:
+    how = [x for x in (
+        "" if reading.activation == "none" else reading.activation,
+        "" if reading.scale == 1 else f"times {reading.scale:g}",
+        "" if reading.threshold is None else f"threshold {reading.threshold:g}",
+    ) if x]  # fmt: skip
+    return (
+        f"{reading.name} ({', '.join(how) or 'as it is'}; 1st percentile {reading.low[0]:g} to {reading.low[1]:g}, "
+        f"99th {reading.high[0]:g} to {reading.high[1]:g}): {_words(reading.source)}"
+    )
+
+
 def _gives(output: Output) -> str:
     after = []
     if output.activation != "none":
@@ -91,6 +110,11 @@ def _runnable(entry: ModelEntry) -> list[str]:
     assert entry.preprocess is not None
     terms = entry.licence
     lines = [f"gives {_gives(o)}" for o in entry.outputs]
+    for task in dict.fromkeys(r.task for r in entry.readings):
+        lines.append(
+            f"open: how {task} is read, which `zoo.check model={entry.name}` tells on the real file. "
+            + ". ".join(_reading(r) for r in entry.readings if r.task == task)
+        )
     lines.append("input: " + ", ".join(f"`{step}`" for step in describe(entry.preprocess)))
     lines += [f"file: {_file(w)}" for w in entry.weights]
     lines.append("trained on: " + ("; ".join(map(_trained, entry.trained_on)) or "not known"))
@@ -98,6 +122,7 @@ def _runnable(entry: ModelEntry) -> list[str]:
     lines.append(
         f"licence: {name}; commercial use: {_commercial(entry)}" + (f". {_words(terms.note)}" if terms.note else "")
     )
+    lines.append(_passing_on(entry))
     if entry.paper:
         link = f" ([arXiv {entry.paper.arxiv}](https://arxiv.org/abs/{entry.paper.arxiv}))" if entry.paper.arxiv else ""
         lines.append(f"paper: {entry.paper.title}{link}")

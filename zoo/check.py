@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.cli import OFFLINE, READING, Arguments, Key, boolean, path, put, run_verb, say, words
-from zoo.errors import DatasetError, RecordError, RegistryError, UsageError
+from zoo.errors import ContractError, DatasetError, RecordError, RegistryError, UsageError
 
 SUMMARY = "Check a dataset copy, a model's files, the registry, or records against each other."
 EXAMPLE = "python -m zoo.check dataset=disfa root=/data/DISFA"
@@ -17,6 +17,12 @@ KEYS = (
     Key("root", "folder of the copy; else the variable ZOO_<DATASET>_ROOT"),
     *READING,
     Key("model", "fetch, verify, load and run models on a fixed input", words, ()),
+    Key(
+        "faces",
+        "with model=: folder of pictures with strong expressions, to tell which of an output's open readings "
+        "the file supports; else rendered faces",
+        path,
+    ),
     Key("registry", "true: validate registry.yaml and its JSON Schema; or your own registry files", words, ()),
     Key("write_schema", "with registry=true: write registry.schema.json", boolean, False),
     Key("records", "folder of records; with against=, scores must agree", path),
@@ -87,14 +93,26 @@ def _dataset(given: Arguments) -> None:
 def _models(given: Arguments) -> None:
     from zoo.registry import load_registry
     from zoo.results.evidence import save_evidence
+    from zoo.runs.readings import in_words
     from zoo.runs.verify import verify_entry
 
     registry = load_registry()
     for entry in registry.match(given.model):
         name = entry.name
-        evidence = verify_entry(entry, registry, offline=given.offline, tell=lambda line: put(f"{name}: {line}"))  # noqa: B023
+        evidence = verify_entry(
+            entry, registry, offline=given.offline, faces=given.faces, tell=lambda line: put(f"{name}: {line}")  # noqa: B023
+        )  # fmt: skip
         if given.out:
             say(f"evidence: {save_evidence(evidence, given.out)}")
+        for found in evidence.readings:
+            if found.supported not in (None, found.declared):
+                raise ContractError(
+                    f"{name}: the file supports '{found.supported}', and the entry declares '{found.declared}'",
+                    where=f"registry entry {name}, output {found.task}", why=in_words(entry, found),
+                    fix="declare the other reading in a registry file of your own, and tell the zoo",
+                )  # fmt: skip
+            if found.supported is None:
+                say(f"{name}: how {found.task} is read stays open; try faces=<folder of strong expressions>")
 
 
 def _records(given: Arguments) -> None:

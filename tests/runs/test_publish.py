@@ -204,7 +204,8 @@ def _record(entry: ModelEntry, value: float, protocol: str = "rafdb-expression@1
     ("name", "said", "allowed"),
     [
         ("Apache-2.0", "unknown", True), ("CC-BY-NC-4.0", "unknown", True), ("CC-BY-NC-ND-4.0", "unknown", "unknown"),
-        ("USC Research Licence", "unknown", "unknown"), ("MIT", False, False), ("Own terms", True, True),
+        ("USC Research Licence", "ask", "ask"), ("Apache-2.0", "ask", "ask"), ("MIT", False, False),
+        ("Own terms", True, True), ("Own terms", "unknown", "unknown"),
     ],
 )  # fmt: skip
 def test_the_registry_says_what_may_be_passed_on_else_the_licences_name(name: str, said: Any, allowed: Any) -> None:

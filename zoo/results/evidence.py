@@ -30,6 +30,25 @@ class RuntimeEvidence(Frozen):
     """Largest relative difference from the reference."""
 
 
+class ReadingEvidence(Frozen):
+    """Which of an output's readings the real file supports."""
+
+    task: str
+    declared: str
+    """Name of the reading that the entry's output has."""
+    supported: str | None
+    """Name of the only reading whose ranges hold the values; None: no reading fits, or several do."""
+    fits: tuple[str, ...]
+    """Names of all readings that fit."""
+    low: float
+    """1st percentile of the raw values over faces and labels."""
+    high: float
+    """99th percentile."""
+    faces: int
+    pictures: str
+    """``rendered``, or ``given`` by the user."""
+
+
 class Evidence(Frozen):
     """What was found."""
 
@@ -42,6 +61,8 @@ class Evidence(Frozen):
     files: tuple[UsedFile, ...]
     """Fetched, and with the registry's hash."""
     runtimes: tuple[RuntimeEvidence, ...]
+    readings: tuple[ReadingEvidence, ...] = ()
+    """For entries that leave a reading open."""
     golden: dict[str, tuple[tuple[float, ...], ...]]
     """Output on the fixed input (:func:`zoo.runs.verify.golden_input`) by task, of the first fold, four decimals."""
     packages: dict[str, str]
@@ -81,6 +102,13 @@ def unearned(entries: list[ModelEntry], out: Path) -> list[str]:
         path = evidence_path(out, entry.name)
         if not path.exists():
             wrong.append(f"{entry.name} says verified and '{path}' is not there")
-        elif read_evidence(path).contract != entry.contract_hash:
+            continue
+        evidence = read_evidence(path)
+        if evidence.contract != entry.contract_hash:
             wrong.append(f"{entry.name} says verified and its evidence is of another contract")
+        settled = {r.task for r in evidence.readings if r.supported == r.declared}
+        wrong += [
+            f"{entry.name} says verified and its evidence does not settle how {task} is read"
+            for task in sorted({r.task for r in entry.readings} - settled)
+        ]
     return wrong

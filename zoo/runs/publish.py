@@ -48,7 +48,7 @@ def may_redistribute(licence: Licence) -> bool | str:
     """Returns whether files under a licence may be passed on: as the registry says, else by the licence's SPDX name.
 
     Returns:
-        True, False, or ``unknown``.
+        True, False, ``ask`` or ``unknown``.
     """
     if licence.redistribution == "unknown" and licence.name in OPEN_LICENCES:
         return True
@@ -69,14 +69,16 @@ def check_licence(entry: ModelEntry, *, own_word: bool) -> None:
     if allowed is False:
         raise LicenseError(
             f"{licence.name} does not allow the weights of {entry.name} to be passed on", where=licence.url,
-            why=licence.note,
+            why=licence.redistribution_source or licence.note,
             fix=f"point people to python -m zoo.fetch model={entry.name}; if the rights are yours, say "
             "'redistribution: true' under licence: in a registry file of your own and pass it with registry=",
         )  # fmt: skip
     if allowed is not True and not own_word:
         raise LicenseError(
             f"nobody has said that {licence.name} allows the weights of {entry.name} to be passed on",
-            where=licence.url, why="; ".join(["publishing gives copies to others", *filter(None, [licence.note])]),
+            where=licence.url, why="; ".join(
+                ["publishing gives copies to others", *filter(None, [licence.note, licence.redistribution_source])]
+            ),
             fix="read the licence, or ask its owners; if you may pass on copies and converted copies, say "
             "i_may_redistribute=true (it is written into the card as your word)",
         )  # fmt: skip

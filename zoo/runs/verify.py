@@ -14,7 +14,7 @@ from zoo._util.cpu import usable_cores
 from zoo._util.files import sha256_of
 from zoo.errors import ContractError, DependencyError, RuntimeUnavailableError, UsageError
 from zoo.registry import ModelEntry, Registry
-from zoo.results.evidence import Evidence, RuntimeEvidence
+from zoo.results.evidence import Evidence, ReadingEvidence, RuntimeEvidence
 from zoo.results.record import UsedFile
 
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def golden_input(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def verify_entry(
-    entry: ModelEntry, registry: Registry, *, offline: bool | None = None, tell: Callable[[str], None]
+    entry: ModelEntry,
+    registry: Registry,
+    *,
+    offline: bool | None = None,
+    faces: Path | None = None,
+    tell: Callable[[str], None],
 ) -> Evidence:
     """Checks an entry on this machine.
 
@@ -55,6 +60,7 @@ def verify_entry(
         entry: The entry.
         registry: Where it comes from.
         offline: Make no request.
+        faces: Folder of pictures for an entry that leaves open how an output is read; None for rendered faces.
         tell: Called with a line for each thing that was found right, or that cannot be run here.
 
     Returns:
@@ -91,6 +97,7 @@ def verify_entry(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=entry.name,
         contract=entry.contract_hash,
+        readings=_readings(entry, found[0].runtime, folds[0] if folds else None, paths, faces, tell),
         files=tuple(
             UsedFile(name=w.name, sha256=w.sha256 or sha256_of(paths[w.name]), fold=w.fold.name if w.fold else None)
             for w in entry.weights
@@ -100,6 +107,29 @@ def verify_entry(
         packages=capture_environment().packages,
         code=capture_code(),
     )
+
+
+def _readings(
+    entry: ModelEntry,
+    runtime: str,
+    fold: str | None,
+    paths: Mapping[str, Path],
+    faces: Path | None,
+    tell: Callable[[str], None],
+) -> tuple[ReadingEvidence, ...]:
+    """Tells which of the open readings the file supports, of the first fold, in a runtime that has run it."""
+    if not entry.readings:
+        return ()
+    from zoo.models import select_files
+    from zoo.runs.readings import find_readings
+    from zoo.runtimes import open_session
+
+    files = {w.name: paths[w.name] for w in select_files(entry, entry.tasks, runtime=runtime, fold=fold)}
+    session = open_session(entry, files, entry.tasks, runtime=runtime, threads=usable_cores())
+    try:
+        return find_readings(entry, session, faces, tell)
+    finally:
+        session.close()
 
 
 def _run_everywhere(
