@@ -1,4 +1,4 @@
-"""``python -m zoo.score``: score stored predictions again, without running a model."""
+"""``python -m zoo.score``: score stored predictions again, or CSV files of OpenFace, without running a model."""
 
 from __future__ import annotations
 
@@ -6,23 +6,121 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.cli import FORMAT, REGISTRY, Arguments, Key, natural, positive, put, run_verb, say, words
-from zoo.errors import RecordError
+from zoo.cli import (
+    FORMAT,
+    READING,
+    REGISTRY,
+    Arguments,
+    Key,
+    boolean,
+    natural,
+    path,
+    positive,
+    put,
+    run_verb,
+    say,
+    words,
+)
+from zoo.errors import RecordError, UsageError
 
-SUMMARY = "Compute the scores of stored predictions again, without running a model."
-EXAMPLE = "python -m zoo.score predictions=predictions.parquet root=/data/DISFA"
+SUMMARY = "Score stored predictions again, or CSV files of OpenFace, without running a model."
+EXAMPLE = (
+    "python -m zoo.score predictions=predictions.parquet root=/data/DISFA\n"
+    "       python -m zoo.score csv=openface-output dataset=disfa root=/data/DISFA"
+)
 KEYS = (
-    Key("predictions", "a predictions.parquet that zoo.eval wrote; several with commas", words, required=True),
+    Key("predictions", "a predictions.parquet that zoo.eval wrote; several with commas", words),
+    Key("csv", "OpenFace's CSV files, or a folder of them, named after the videos; with commas", words),
     Key("root", "folder of the dataset copy that they are of; else the variable ZOO_<DATASET>_ROOT"),
-    Key("protocol", "protocol; else the one that they were made for"),
+    Key(
+        "protocol", "protocol; else the one that they were made for (csv: the dataset's first for a task of the model)"
+    ),
+    Key("dataset", "csv: disfa, bp4d ...: what the files are of"),
+    Key("model", "csv: the entry whose outputs the columns are [openface2]"),
+    Key("partial", "csv: true: score what there are files for, though files are missing", boolean, False),
+    Key("out", "csv: folder of records and boards [zoo-results]", path),
+    *READING,
     Key("resamples", "bootstrap resamples", positive, 10_000),
     Key("seed", "seed of the bootstrap", natural, 0),
     REGISTRY,
     FORMAT,
 )
 
+_CSV_KEYS = ("dataset", "model", "partial", "out", *(k.name for k in READING))
+
 
 def _body(given: Arguments) -> int:
+    if (given.predictions is None) == (given.csv is None):
+        raise UsageError(
+            "zoo.score needs either predictions= or csv=", fix="csv=<folder of OpenFace's files> dataset=... root=..."
+        )
+    if given.csv is not None:
+        return _score_csv(given)
+    if wrong := [name for name in _CSV_KEYS if given[name] not in (None, False)]:
+        raise UsageError(
+            f"{', '.join(w + '=' for w in wrong)} belongs to csv=", fix="predictions know what they are of"
+        )
+    return _score_predictions(given)
+
+
+def _score_csv(given: Arguments) -> int:
+    """Scores OpenFace's files: a record and a board, as zoo.eval writes them."""
+    import json
+
+    from zoo.boards import result_json, result_rows, result_table, write_boards
+    from zoo.datasets import labelled_tasks, load_index
+    from zoo.protocols import default_protocol, load_protocol
+    from zoo.registry import load_registry
+    from zoo.results import save_record
+    from zoo.runs import Settings
+    from zoo.runs.openface import match_files
+    from zoo.runs.openface_score import found_files, score_openface
+    from zoo.runs.scoring import scorable_tasks
+
+    if given.dataset is None:
+        raise UsageError("csv= needs dataset=", fix="say what the files are of: dataset=disfa root=/data/DISFA")
+    entry = load_registry(given.registry).get(given.model or "openface2")
+    if entry.family != "openface2":
+        raise UsageError(
+            f"'{entry.name}' does not write OpenFace 2's CSV files", fix="model=openface2, or python -m zoo.eval"
+        )
+    if given.protocol:
+        protocol = load_protocol(given.protocol)
+    else:
+        tasks = labelled_tasks(given.dataset, given.root)
+        protocol = default_protocol(given.dataset, scorable_tasks(entry), tasks)
+    options = {k.name: str(given[k.name]) for k in READING if given[k.name]}
+    index = load_index(given.dataset, given.root, cache=True, offline=None, **{**protocol.dataset_options, **options})
+    for finding in index.findings:
+        if finding.severity != "note" or finding.code == "licence":
+            say(f"{finding.severity}: {finding.message}")
+    files = match_files([Path(name).expanduser() for name in given.csv], index)
+    done = score_openface(
+        entry, index, protocol, files, found_files(files), Settings(resamples=given.resamples, seed=given.seed),
+        partial=given.partial,
+    )  # fmt: skip
+    for line in done.problems:
+        say(f"warning: {line}")
+    out = given.out or Path("zoo-results")
+    saved = save_record(done.record, out)
+    if given.format in ("table", "md"):
+        put(result_table(done.record, protocol, "simple" if given.format == "table" else "github"))
+    elif given.format == "json":
+        put(json.dumps([result_json(done.record)], indent=1))
+    else:
+        import csv
+
+        head, rows = result_rows(done.record, protocol)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["model", "protocol", *head])
+        writer.writerows([done.record.model.name, protocol.ref, *row] for row in rows)
+    say(f"record: {saved}")
+    boards = write_boards(out)
+    say(f"leaderboard: {out / 'README.md'} ({len(boards)} files)")
+    return 0
+
+
+def _score_predictions(given: Arguments) -> int:
     import json
 
     from tabulate import tabulate

@@ -104,6 +104,8 @@ def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
 
 
 def _cores(used: RuntimeUsed) -> str:
+    if not used.threads:
+        return "threads not known"
     threads = "1 thread" if used.threads == 1 else f"{used.threads} threads"
     return threads if used.streams == 1 else f"{used.streams} streams of {threads}"
 

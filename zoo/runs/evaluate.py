@@ -338,7 +338,7 @@ def _predict(
     with _bar(sum(len(u.rows) for u in units), before, entry.name, progress) as bar:
 
         def keep(unit: Unit, values: dict[str, NDArray[Any]]) -> None:
-            store.write_unit(unit, {**_identity(index, protocol, folds, unit), **values})
+            store.write_unit(unit, {**identity_columns(index, protocol, folds, unit), **values})
 
         def done(item: Crops) -> None:
             problems.extend(item.problems)
@@ -363,7 +363,10 @@ def _predict(
     return problems, bool(finished)
 
 
-def _identity(index: Index, protocol: ProtocolFile, folds: NDArray[np.int16], unit: Unit) -> dict[str, NDArray[Any]]:
+def identity_columns(
+    index: Index, protocol: ProtocolFile, folds: NDArray[np.int16], unit: Unit
+) -> dict[str, NDArray[Any]]:
+    """Returns what says which samples the rows of a unit are."""
     rows = unit.rows
     names = np.array([f.name for f in protocol.folds] or [""])
     return {

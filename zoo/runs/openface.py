@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +23,71 @@ if TYPE_CHECKING:
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 """What OpenFace takes for a picture in a folder (``ImageCapture.cpp``, ``SequenceCapture.cpp``)."""
 
+WRONG = 0.1
+"""A file that lacks more than this share of the frames is refused. A decoder drops a frame or two; a crash or a file of
+another video leaves out many."""
 
-def predictions_from_openface_csv(path: str | Path | Sequence[Path], index: Index, entry: ModelEntry) -> pa.Table:
-    """Makes predictions of OpenFace's CSV files, in the form that :func:`zoo.runs.scoring.score_predictions` takes.
 
-    A file belongs to the video, the folder of frames or the picture that it is named after: ``F001_T1.csv``,
-    ``F001/T1.csv`` or, where that says it, ``T1.csv``. In a folder of frames, OpenFace's frame n is the n-th picture by
-    name, whatever its number.
+@dataclass(frozen=True)
+class Gap:
+    """Frames that a file should have and does not.
+
+    Attributes:
+        file: Its name.
+        missing: How many of the dataset's samples have no row.
+        of: How many samples it should cover.
+        first: OpenFace's number of the first one.
+    """
+
+    file: str
+    missing: int
+    of: int
+    first: int
+
+    def __str__(self) -> str:
+        return f"{self.file}: no row for {self.missing} of {self.of} frames, the first is frame {self.first}"
+
+
+def match_files(path: str | Path | Sequence[Path], index: Index) -> dict[str, Path]:
+    """Finds what each CSV file is of: its video, its folder of frames (with a slash at the end) or its picture.
 
     Args:
         path: A CSV file, a folder with CSV files below it, or several files.
         index: The dataset.
+
+    Raises:
+        UsageError: No CSV file there.
+        DatasetError: A file that belongs to nothing or to several things in the dataset, or two files of one thing.
+    """
+    names, alone = _names(index, _units(index))
+    taken: dict[str, Path] = {}
+    for file, parents in _files(path):
+        unit = _belongs(file, parents, names, alone)
+        if unit in taken:
+            raise DatasetError(
+                f"two files are named after {unit}", where=f"{taken[unit]}, {file}", fix="leave one of them out"
+            )
+        taken[unit] = file
+    return taken
+
+
+def predictions_from_openface_csv(
+    path: str | Path | Sequence[Path] | Mapping[str, Path],
+    index: Index,
+    entry: ModelEntry,
+    gaps: list[Gap] | None = None,
+) -> pa.Table:
+    """Makes predictions of OpenFace's CSV files, in the form that :func:`zoo.runs.scoring.score_predictions` takes.
+
+    A file belongs to the video, the folder of frames or the picture that it is named after: ``F001_T1.csv``,
+    ``F001/T1.csv`` or, where that says it, ``T1.csv`` or ``F001.csv``. In a folder of frames, OpenFace's frame n is the
+    n-th picture by name, whatever its number.
+
+    Args:
+        path: A CSV file, a folder with CSV files below it, or several files; or what :func:`match_files` gives.
+        index: The dataset.
         entry: The model whose outputs the columns are, ``openface2``.
+        gaps: Takes what is missing inside the files.
 
     Returns:
         Rows of the index that the files cover, ascending: ``row``, ``face_found`` (OpenFace's ``success``),
@@ -43,36 +97,32 @@ def predictions_from_openface_csv(path: str | Path | Sequence[Path], index: Inde
     Raises:
         UsageError: No CSV file there.
         DatasetError: A file that cannot be read, that belongs to nothing or to several things in the dataset, two files
-            of one thing, or a file with other AUs than the first.
+            of one thing, a file of something else than it is named after, or a file with other AUs than the first.
     """
     import pyarrow as pa
 
-    files = _files(path)
+    files = dict(path) if isinstance(path, Mapping) else match_files(path, index)
     units = _units(index)
-    names, alone = _names(units)
-    taken: dict[str, Path] = {}
     parts: list[dict[str, NDArray[Any]]] = []
-    for file, parents in files:
-        unit = _belongs(file, parents, names, alone)
-        if unit in taken:
-            raise DatasetError(
-                f"two files are named after {unit}", where=f"{taken[unit]}, {file}", fix="leave one of them out"
-            )
-        taken[unit] = file
-        part = _part(index, units[unit], read_openface_csv(file), entry)
-        if parts and part.keys() != parts[0].keys():
+    first: Path | None = None
+    for unit, file in files.items():
+        part, gap = _part(index, unit, units[unit], read_openface_csv(file), entry)
+        if gap is not None and gaps is not None:
+            gaps.append(gap)
+        if parts and first and part.keys() != parts[0].keys():
             other = sorted(part.keys() ^ parts[0].keys())
             raise DatasetError(
-                f"'{file.name}' has other AUs than '{files[0][0].name}'", where=str(file), why=", ".join(other),
+                f"'{file.name}' has other AUs than '{first.name}'", where=str(file), why=", ".join(other),
                 fix="write all files with one version of OpenFace",
             )  # fmt: skip
+        first = first or file
         parts.append(part)
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     order = np.argsort(joined["row"], kind="stable")
     if len(np.unique(joined["row"])) != len(order):
         raise DatasetError(
-            "a picture is in two files", where=str(path), why="in that of its folder and in one of its own",
-            fix="keep the files of one of OpenFace's programs",
+            "a picture is in two files", where=", ".join(sorted({str(f.parent) for f in files.values()})),
+            why="in that of its folder and in one of its own", fix="keep the files of one of OpenFace's programs",
         )  # fmt: skip
     return pa.table({name: pa.array(values[order]) for name, values in joined.items()})
 
@@ -93,12 +143,24 @@ def output_of(table: pa.Table, entry: ModelEntry, task: Task) -> Output:
     return output.model_copy(update={"labels": labels})
 
 
-def _part(index: Index, unit: NDArray[np.int64], table: OpenFaceTable, entry: ModelEntry) -> dict[str, NDArray[Any]]:
-    """The predictions of one file."""
+def _part(
+    index: Index, name: str, unit: NDArray[np.int64], table: OpenFaceTable, entry: ModelEntry
+) -> tuple[dict[str, NDArray[Any]], Gap | None]:
+    """The predictions of one file, and what is missing in it."""
+    _same_kind(index, name, unit, table)
     rows, numbers = _numbered(index, unit, table)
     places = {number: place for place, number in enumerate(table.frame.tolist())}
     place = np.array([places.get(number, -1) for number in numbers.tolist()], np.int64)
+    gap = None
     if table.kind == "sequence":  # a frame that is not in the file is not covered; a picture without a face is
+        gone = place < 0
+        if gone.any():
+            gap = Gap(table.path.name, int(gone.sum()), len(gone), int(numbers[gone].min()))
+            if gap.missing > WRONG * gap.of:
+                raise DatasetError(
+                    f"{table.path.name} is not of {name}, or was cut off", where=str(table.path),
+                    why=f"it has no row for {gap.missing} of {gap.of} frames", fix="run OpenFace on it again",
+                )  # fmt: skip
         rows, place = rows[place >= 0], place[place >= 0]
     there = place >= 0
     found = np.zeros(len(rows), bool)
@@ -111,7 +173,38 @@ def _part(index: Index, unit: NDArray[np.int64], table: OpenFaceTable, entry: Mo
                 values = np.full(len(rows), np.nan, np.float32)
                 values[there] = measured[label][place[there]]
                 part[column(task, label)] = values
-    return part
+    return part, gap
+
+
+def _same_kind(index: Index, name: str, rows: NDArray[np.int64], table: OpenFaceTable) -> None:
+    """Refuses a file that cannot be of what it is named after.
+
+    Raises:
+        DatasetError: A picture's file for a video or a folder, a video's for a picture, no rows, or too many.
+    """
+    video = bool((index.position[rows] >= 0).all())
+    last = int(table.frame.max(initial=0))
+    wrong = None
+    if (video or name.endswith("/")) and table.kind == "image":
+        wrong, fix = f"it is a picture's, and {name} holds frames", "run FeatureExtraction"
+    elif not video and not name.endswith("/") and table.kind == "sequence" and last > 1:
+        wrong, fix = f"it has {last} frames, and {name} is one picture", "run FaceLandmarkImg"
+    elif table.kind == "sequence" and not last:
+        wrong, fix = "it has no rows", "run OpenFace on it again"
+    elif video and last > int(index.position[rows].max()) + 1 and (frames := _frames(index.root / name, last)) < last:
+        wrong, fix = f"it goes to frame {last}, and the video has {frames}", "run OpenFace on this video"
+    if wrong:
+        raise DatasetError(f"{table.path.name} is not of {name}", where=str(table.path), why=wrong, fix=fix)
+
+
+def _frames(video: Path, last: int) -> int:
+    """Returns how many frames a video has, or ``last`` where it cannot be opened: there is nothing to compare then."""
+    from zoo.datasets.video import VideoDamagedError, frame_count
+
+    try:
+        return frame_count(video, last)
+    except (VideoDamagedError, OSError):
+        return last
 
 
 def _files(path: str | Path | Sequence[Path]) -> list[tuple[Path, tuple[str, ...]]]:
@@ -121,8 +214,10 @@ def _files(path: str | Path | Sequence[Path]) -> list[tuple[Path, tuple[str, ...
     for one in given:
         if one.is_dir():
             found += [(f, f.relative_to(one).parts[:-1]) for f in sorted(one.rglob("*.csv"))]
-        else:
+        elif one.is_file():
             found.append((one, ()))
+        else:
+            raise UsageError(f"'{one}' does not exist", fix="name the folder that -out_dir named")
     if not found:
         raise UsageError("no CSV file of OpenFace there", where=str(path), fix="name the folder that -out_dir named")
     return found
@@ -145,13 +240,18 @@ def _spelled(parts: Sequence[str]) -> Iterable[str]:
             yield joint.join(parts[start:])
 
 
-def _names(units: dict[str, NDArray[np.int64]]) -> tuple[dict[str, set[str]], set[str]]:
+def _names(index: Index, units: dict[str, NDArray[np.int64]]) -> tuple[dict[str, set[str]], set[str]]:
     names: dict[str, set[str]] = {}
-    for unit in units:
+    for unit, rows in units.items():
         parts = unit.rstrip("/").split("/")
         if not unit.endswith("/"):
             parts[-1] = parts[-1].rpartition(".")[0] or parts[-1]
-        for name in _spelled(parts):
+        spelled = {*_spelled(parts)}
+        if unit.endswith("/") or index.position[rows[0]] >= 0:  # a person's only video or folder has the person's name
+            spelled |= {
+                str(x) for x in np.unique(index.subject[rows]) if x and len(np.unique(index.subject[rows])) == 1
+            }
+        for name in spelled:
             names.setdefault(name, set()).add(unit)
     return names, {name for name, found in names.items() if len(found) == 1}
 
