@@ -231,3 +231,25 @@ def test_no_wrong_code_in_silence(rows: list[str], end: str) -> None:
                 assert any(f.code == "duplicate-frame" for f in audit.findings)
             elif texts[0] != "9":
                 assert any(f.code == "value-out-of-range" for f in audit.findings)
+
+
+def test_a_nine_in_the_intensities_does_not_make_a_copy_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequences = {(s, f"T{t}"): range(1, 3) for s in FRAMES for t in range(1, 9)}
+    monkeypatch.setattr(Bp4d, "frames", dict.fromkeys(FRAMES, 16))
+    write(tmp_path, sequences)
+    file = tmp_path / "AUCoding" / "AU_INT" / "AU06" / "F001_T1_AU06.csv"
+    file.write_text("1,9\n2,3\n")
+    intensity, occurrence = load_protocol("bp4d-intensity-3part"), load_protocol("bp4d-occurrence-3fold")
+    index = Bp4d().index(tmp_path)
+    assert not index.findings
+    assert completeness(intensity, index) == (True, None)
+    assert completeness(occurrence, index) == (True, 656)
+    file.unlink()
+    lacking = Bp4d().index(tmp_path)
+    assert [f.message for f in lacking.findings] == [
+        "AU 6: no intensity codes of F001_T1; intensity is scored without them"
+    ]
+    assert completeness(intensity, lacking) == (False, None)
+    assert completeness(occurrence, lacking) == (True, 656)

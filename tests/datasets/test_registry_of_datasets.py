@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.datasets.trees import write_disfa, write_rafdb
+from tests.datasets.trees import write_disfa, write_disfa_labels, write_frames, write_rafdb
 from zoo._util.files import zoo_home
 from zoo.datasets import check, dataset_root, get_dataset, list_datasets, load_index, root_variable
 from zoo.datasets.base import Index
@@ -196,6 +196,30 @@ def test_report(tmp_path: Path) -> None:
     assert "camera=left" in text
     assert "SN005" in text
     assert "130814" in text
+
+
+def test_report_says_how_often_each_au_is_present_and_what_is_known(tmp_path: Path) -> None:
+    # AU 12 of the six frames: 2, 3, 4, 5, 0, 1; AU 4 is coded in five of them.
+    write_disfa_labels(tmp_path, {"SN001": 6}, value=lambda s, au, frame: (frame + 1) % 6)
+    write_frames(tmp_path / "Videos_LeftCamera" / "SN001", range(1, 7))
+    file = tmp_path / "ActionUnit_Labels" / "SN001" / "SN001_au4.txt"
+    file.write_text("".join(f"{f},2\n" for f in range(1, 6)))
+    (tmp_path / "ActionUnit_Labels" / "SN001" / "SN001_au9.txt").unlink()
+    text = check("disfa", tmp_path).text([])
+    assert "au-intensity: 6 coded samples; intensity 2 or more: AU01 66.7%, AU02 66.7%, AU04 100.0% of 5" in text
+    assert "not coded: AU09" in text
+    assert "SN010 has 4,844 labelled frames" in text
+    assert "there is none for this dataset" in text
+    assert "protocols" not in check("disfa", tmp_path).text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "name", ["disfa", "disfaplus", "bp4d", "bp4dplus", "affectnet", "ferplus", "ckplus", "affwild2"]
+)
+def test_known_defects_are_whole_lines(name: str) -> None:
+    known = get_dataset(name).known
+    assert known
+    assert all("\n" not in line and not line.endswith((" ", ".")) for line in known)
 
 
 def test_folders_that_are_never_read_need_no_stat(tmp_path: Path, scans: list[str]) -> None:

@@ -249,11 +249,11 @@ class IntegrityReport:
         names, counts = np.unique(self.index.split, return_counts=True)
         return {str(s): int(n) for s, n in zip(names, counts, strict=True) if s}
 
-    def text(self, protocols: Sequence[str] = ()) -> str:
+    def text(self, protocols: Sequence[str] | None = None) -> str:
         """Returns the report as plain lines.
 
         Args:
-            protocols: A line for each protocol, saying what the findings mean for it.
+            protocols: A line for each protocol, saying what the findings mean for it; None: say nothing of them.
         """
         index = self.index
         lines = [
@@ -265,14 +265,39 @@ class IntegrityReport:
             lines.append("  read as   " + ", ".join(f"{k}={v}" for k, v in index.options.items()))
         if splits := self.splits():
             lines.append("  splits    " + ", ".join(f"{k} {v}" for k, v in splits.items()))
-        for task, counts in self.labels().items():
-            lines.append(f"  {task}: " + ", ".join(f"{k} {v}" for k, v in counts.items()))
+        lines += [f"  {task}: {text}" for task, text in self._coded().items()]
         state = "damaged" if self.errors else "complete" if self.complete else "incomplete"
         lines.append(f"{state}: {self.errors} errors, {self.count('warning')} warnings, {self.count('note')} notes")
         lines += [f"  {f.severity:8}{f.code}: {f.message}" for f in self.findings]
-        if protocols:
-            lines += ["protocols", *(f"  {line}" for line in protocols)]
+        if known := get_dataset(index.dataset).known:
+            lines += ["known of the owners' copy", *(f"  {line}" for line in known)]
+        if protocols is not None:
+            lines += ["protocols", *(f"  {line}" for line in protocols or ("there is none for this dataset",))]
         return "\n".join(lines)
+
+    def _coded(self) -> dict[str, str]:
+        """Returns what is coded by task, in words: classes with their counts, AUs with how often they are present."""
+        import numpy as np
+
+        out: dict[str, str] = {}
+        everything = self.labels()
+        for task, column in self.index.labels.items():
+            counts, values = everything[task], column.values
+            coded = {name: n for name, n in counts.items() if n}
+            if values.ndim == 1 or task == "valence-arousal" or not coded:
+                out[task] = ", ".join(f"{k} {v}" for k, v in counts.items())
+                continue
+            limit = 2 if task == "au-intensity" else 1
+            share = dict(zip(counts, np.nansum(values >= limit, axis=0).tolist(), strict=True))
+            most = max(coded.values())
+            named = [
+                f"{k} {share[k] / n:.1%}" + (f" of {n}" if n != most else "") for k, n in coded.items()
+            ]  # fmt: skip
+            what = "intensity 2 or more" if task == "au-intensity" else "present"
+            out[task] = f"{most} coded samples; {what}: {', '.join(named)}"
+            if bare := [k for k in counts if k not in coded]:
+                out[task] += f"; not coded: {', '.join(bare)}"
+        return out
 
 
 def check(name: str, root: str | Path | None = None, *, offline: bool | None = None, **options: str) -> IntegrityReport:

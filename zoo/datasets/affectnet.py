@@ -74,6 +74,11 @@ class AffectNet(Reader):
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "splits": ("validation", "all"), "form": ("auto", "csv", "npy"),
     }  # fmt: skip
+    known: ClassVar[tuple[str, ...]] = (
+        "there is no public test set: the epochs of most published models were chosen on the validation split",
+        "the newer crops hold 499 validation images of contempt where the older lists have 500: 3,999 and 4,000 images",
+        "the older training list names one image of happiness twice: 134,416 rows, 134,415 images",
+    )
     obtain = (
         "AffectNet is given by Mohammad Mahoor's laboratory (University of Denver, mohammadmahoor.com/affectnet) for "
         "research, on a licence that a laboratory manager or professor signs"

@@ -51,6 +51,11 @@ class AffWild2(Reader):
     tasks: tuple[Task, ...] = ("expression", "au-occurrence", "valence-arousal")
     identities = "affwild2"
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {"challenge": tuple(FOLDERS)}
+    known: ClassVar[tuple[str, ...]] = (
+        "the labels of the challenges' test sets are not public: the validation videos are scored",
+        "frames without a crop (no face was found) are usual: they are counted and not scored",
+        "copies of the challenges of 2020 and 2021 have seven expressions and eight AUs, which no protocol here scores",
+    )
     obtain = (
         "Aff-Wild2 is given by Dimitrios Kollias for research, on an agreement signed by academic staff; the cropped "
         "and aligned images of an ABAW challenge are read"

@@ -95,6 +95,13 @@ class Bp4d(Reader):
         "BP4D is given by Lijun Yin's laboratory (Binghamton University, record RB440) under an agreement signed by a "
         "member of the faculty and the institution"
     )
+    known: ClassVar[tuple[str, ...]] = (
+        "one stretch of each task is coded; images before and after it have no labels and are not read",
+        "271 frames of seven sequences are absent from JAA-Net's lists, which give no reason: protocols that end in "
+        "-jaa leave them out, the others score them",
+        "9 in an intensity file means not coded; how many there are is not published: under the intensity protocols "
+        "missing files are seen, missing codes are not",
+    )
     coded: tuple[int, ...] = CODED_AUS
     required: tuple[int, ...] = OCCURRENCE_AUS
     codings: tuple[str, ...] = tuple(f"T{n}" for n in range(1, 9))
@@ -118,6 +125,8 @@ class Bp4d(Reader):
                 why="no folder F001/T1 with images was found under it, BP4D-training, Sequences(2D+3D) or 2D+3D",
                 fix="unpack the archives of the 2D images there",
             )
+        if not intensity:
+            copy.audit.note("no-intensity", "there are no intensity codes (AU_INT/AU06/F001_T1_AU06.csv)")
         rows: dict[str, int] = {}
         unseen: list[Key] = []
         for key in sorted(occurrence.keys() | intensity.keys()):
@@ -131,6 +140,13 @@ class Bp4d(Reader):
         if unseen:
             names = some(f"{s}/{t}" for s, t in unseen)
             copy.audit.warning("missing-images", f"{names}: labels, but no folder of images; left out", len(unseen))
+        for au in INTENSITY_AUS if intensity else ():
+            if absent := [f"{s}_{t}" for s, t in sorted(occurrence) if au not in intensity.get((s, t), {})]:
+                copy.audit.warning(
+                    "missing-label-file",
+                    f"AU {au}: no intensity codes of {some(absent)}; intensity is scored without them",
+                    len(absent),
+                )
         self._coverage(copy, rows, occurrence)
 
     def unread(self, options: Mapping[str, str]) -> frozenset[str]:
@@ -139,7 +155,7 @@ class Bp4d(Reader):
 
     def expected(self, wanted: Wanted) -> int | None:
         """See :meth:`Reader.expected`."""
-        if not self.frames:
+        if not self.frames or wanted.task == "au-intensity":  # 9 occurs in intensities; nobody says how often
             return None
         whole = wanted.subjects or tuple(self.frames)
         total = sum(self.frames.get(s, 0) for s in whole)
@@ -237,6 +253,11 @@ class Bp4dPlus(Bp4d):
         "au-occurrence": tuple(au_label(a) for a in _PLUS_CODED),
         "au-intensity": tuple(au_label(a) for a in INTENSITY_AUS),
     }
+    known: ClassVar[tuple[str, ...]] = (
+        "of its tasks T1, T6, T7 and T8 are coded",
+        "the labels and the video of F041_T7 differ in length: labels without an image are left out and reported",
+        "F042_T11 is absent; that task has no AU codes, so no score misses it",
+    )
     obtain = (
         "BP4D+ is given by Lijun Yin's laboratory (Binghamton University) under an agreement signed by a member of the "
         "faculty and the institution; unpack 2D+3D/F001.zip and the others beside themselves"

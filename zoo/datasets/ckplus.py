@@ -61,6 +61,10 @@ class CkPlus(Reader):
     labels: ClassVar[Mapping[Task, tuple[str, ...]]] = {
         "expression": CODES, "au-occurrence": tuple(au_label(a) for a in AU_NUMBERS),
     }  # fmt: skip
+    known: ClassVar[tuple[str, ...]] = (
+        "327 of the 593 sequences have an emotion; only the last frame, the peak, is coded",
+        "FACS files give grade 0 for units that are present and not graded: they count as present",
+    )
     obtain = "CK+ is given by its owners (jeffcohn.net) for research, under an agreement"
 
     def scan(self, copy: Copy) -> None:

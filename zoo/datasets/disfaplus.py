@@ -37,6 +37,10 @@ class DisfaPlus(Reader):
     identities = "disfa"  # all nine people are also in DISFA
     people = frozenset(SUBJECTS)
     labels: ClassVar[Mapping[Task, tuple[str, ...]]] = {"au-intensity": tuple(au_label(a) for a in AUS)}
+    known: ClassVar[tuple[str, ...]] = (
+        "all nine people are also in DISFA: a model trained on DISFA has met them; its result says identity_overlap",
+        "57,150 frames with an image and all labels are one laboratory's count",
+    )
     obtain = (
         "DISFA+ is given by Mohammad Mahoor's laboratory (University of Denver, mohammadmahoor.com) for research, on a "
         "form signed by a member of staff"

@@ -87,6 +87,10 @@ class FerPlus(Fer2013):
     title = "FER+"
     labels: ClassVar[Mapping[Task, tuple[str, ...]]] = {"expression": PLUS_CLASSES}
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {"rule": ("majority", "argmax")}
+    known: ClassVar[tuple[str, ...]] = (
+        "173 rows of fer2013new.csv have no image name (Training 148, PublicTest 10, PrivateTest 15): not labelled",
+        "one row has nine votes instead of ten",
+    )
     obtain = (
         "FER+ needs two files in one folder: fer2013.csv (the Kaggle competition's) and fer2013new.csv "
         "(github.com/microsoft/FERPlus)"

@@ -279,6 +279,7 @@ class Wanted:
         subjects: Test subjects; empty for all.
         classes: Classes; empty for all, and for tasks without classes.
         options: The reader's options.
+        task: Task whose labels are scored.
     """
 
     split: str | None = None
@@ -286,6 +287,7 @@ class Wanted:
     subjects: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    task: Task | None = None
 
 
 class Reader(ABC):
@@ -305,6 +307,10 @@ class Reader(ABC):
     """Named sets of frames that a protocol can ask for."""
     people: frozenset[str] = frozenset()
     """Every subject of the owners' copy, where the list is known."""
+
+    known: ClassVar[tuple[str, ...]] = ()
+    """What is known to be wrong with, or unusual in, the owners' own copy, and what it means for a score. One line
+    each, for the report."""
 
     labels: ClassVar[Mapping[Task, tuple[str, ...]]] = {}
     """Label names by task."""

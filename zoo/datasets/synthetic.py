@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from zoo._util.files import zoo_home
 from zoo.datasets.base import Index
@@ -31,6 +32,7 @@ class Rendered(Reader):
     layout: str
     obtain = "It is rendered on this machine when root= is not given"
     people = frozenset()
+    known: ClassVar[tuple[str, ...]] = ()
 
     def default_root(self, options: Mapping[str, str], offline: bool | None = None) -> Path:
         """Returns the tree in the cache folder, rendered now if it is not there. It is there whole or not at all."""

@@ -150,6 +150,7 @@ def completeness(protocol: ProtocolFile, index: Index) -> tuple[bool, int | None
             subjects=protocol.subjects,
             classes=protocol.labels if protocol.task == "expression" else (),
             options=index.options,
+            task=protocol.task,
         )
         expected = get_dataset(index.dataset).expected(wanted)
     whole = not missing_subjects(protocol, index) and not any(f.severity == "error" for f in index.findings)
