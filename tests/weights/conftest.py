@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,14 +50,3 @@ def file_of() -> Callable[..., WeightFile]:
         return WeightFile(**{**described, "sources": sources, **more})
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_at_the_start(monkeypatch):
-    """Libraries that other tests import switch loggers off; here the zoo's own are as a fresh process has them."""
-    logging.disable(logging.NOTSET)
-    for name in ("zoo", "zoo.weights"):
-        logger = logging.getLogger(name)
-        monkeypatch.setattr(logger, "disabled", False)
-        monkeypatch.setattr(logger, "propagate", True)
-    logging.getLogger("zoo.weights").setLevel(logging.WARNING)

@@ -39,7 +39,8 @@ def nncf_int8(model: ov.Model, crops: NDArray[np.uint8]) -> ov.Model:
     """
     os.environ.setdefault("NNCF_CI", "1")  # or it would report its use to its makers over the network
     nncf = need("nncf", "OpenVINO models are quantised by NNCF")
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level: it also sets the level of handlers that others have put there.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     kinds = {operator.get_type_name() for operator in model.get_ops()}
     transformer = "ScaledDotProductAttention" in kinds or {"MVN", "Softmax", "MatMul"} <= kinds
     data = nncf.Dataset([crop[None] for crop in crops])

@@ -20,8 +20,6 @@ from zoo._util.files import content_hash, zoo_home
 from zoo.registry.schema import WeightFile
 
 log = logging.getLogger("zoo.weights")
-# Some libraries raise the root logger's level; a swapped or wrong file is told of all the same.
-log.setLevel(logging.WARNING)
 
 
 def cache_dir() -> Path:
