@@ -12,6 +12,7 @@ from zoo.datasets import get_dataset, list_datasets
 from zoo.metrics.evaluate import METRICS
 from zoo.protocols import list_protocols
 from zoo.protocols.schema import Paper, ProtocolFile
+from zoo.results.reported import figures_for
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocols.md"
 
@@ -32,6 +33,21 @@ def _cited(paper: Paper) -> str:
     link = f" (arXiv {paper.arxiv})" if paper.arxiv else ""
     why = f": {' '.join(paper.why.split())}" if paper.why else ""
     return f"- *{paper.title}*{link}{where} — reproduces: **{paper.reproduces}**{why}"
+
+
+def _papers(protocol: ProtocolFile) -> str:
+    """Returns the papers of a protocol in short: first words of the title, year and table."""
+    short = (f"{p.title.split(':')[0]} {p.year}" + (f", {p.table}" if p.table else "") for p in protocol.papers)
+    return "; ".join(short) or "–"
+
+
+def _published(protocol: ProtocolFile) -> list[str]:
+    """Returns a line for each published table whose nearest protocol this is."""
+    lines = {
+        f"- {f.source.title}, {f.table} ({f.comparable.why}): {' '.join(f.comparable.text.split())}": None
+        for f in figures_for(protocol.id)
+    }
+    return list(lines)
 
 
 def _rules(protocol: ProtocolFile) -> list[str]:
@@ -67,14 +83,16 @@ def render() -> str:
             p.dataset, f"[`{p.ref}`](#{p.id})", p.task,
             f"{METRICS[p.primary.metric].title}, {AGGREGATION_TITLES[p.primary.aggregation]}",
             ", ".join(METRICS[m].title for m in p.metrics if m != p.primary.metric),
-            str(len(p.papers)),
+            _papers(p),
         ]
         for p in protocols
     ]  # fmt: skip
     parts = [HEAD, "## Table", ""]
     head = ["dataset", "protocol", "task", "headline", "also", "papers"]
     parts += [tabulate(rows, head, tablefmt="github", disable_numparse=True), "", "## Datasets", ""]
-    parts += [f"- **{d.name}** — {d.title}. {d.obtain.rstrip('.')}." for d in (get_dataset(n) for n in list_datasets())]
+    for reader in (get_dataset(n) for n in list_datasets()):
+        parts.append(f"- **{reader.name}** — {reader.title}. {reader.obtain.rstrip('.')}.")
+        parts += [f"  - {line}" for line in reader.known]
     for p in protocols:
         parts += ["", f'## <a id="{p.id}"></a>{p.ref}', "", f"{p.title}.", ""]
         parts += [f"- {line}" for line in _rules(p)]
@@ -82,6 +100,8 @@ def render() -> str:
             parts += ["", " ".join(p.notes.split())]
         if p.papers:
             parts += ["", *(_cited(x) for x in p.papers)]
+        if tables := _published(p):
+            parts += ["", "Published figures that the boards show beside it, and how far they compare:", "", *tables]
     return "\n".join(parts) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -12,6 +13,7 @@ import pytest
 from zoo.datasets import get_dataset, list_datasets
 from zoo.errors import RegistryError, UnknownNameError, UsageError
 from zoo.protocols import default_protocol, list_protocols, load_protocol, read_protocol_file
+from zoo.results.reported import figures, load_reported
 
 PROTOCOLS = [p.ref for p in list_protocols()]
 
@@ -50,6 +52,25 @@ def test_a_committed_protocol_holds_together(ref: str) -> None:
         assert paper.reproduces == "yes" or paper.why
     if protocol.clusters == "subject" and protocol.folds:
         assert protocol.subjects
+
+
+def test_what_py_feats_paper_scores() -> None:
+    paper, strict = load_protocol("affectnet-expression-7x500"), load_protocol("affectnet-expression-7-strict")
+    assert (paper.primary.metric, paper.extra_classes, len(paper.labels)) == ("macro_f1", "wrong", 7)
+    assert {paper.labels, paper.split, paper.frames} == {strict.labels, strict.split, strict.frames}
+    assert [p.table for p in paper.papers] == ["Table 5"]
+
+
+def test_a_table_that_a_protocol_names_is_one_that_the_boards_know() -> None:
+    """A cited table must have its nearest protocol here; a figure with another is cited under that one."""
+    known = {(f.source.arxiv, f.table, f.comparable.protocol) for file in load_reported() for f in figures(file)}
+    apart = {"affwild2-mtl-affect", "affwild2-mtl-expression", "affwild2-mtl-occurrence"}  # one table for the three
+    for protocol in list_protocols():
+        for paper in protocol.papers:
+            numbers = re.findall(r"\d+", paper.table or "")
+            assert bool(paper.table) == bool(numbers)
+            for number in numbers if protocol.id not in apart else ():
+                assert (paper.arxiv, f"Table {number}", protocol.id) in known
 
 
 def test_folds_of_disfa_cover_everyone_once() -> None:

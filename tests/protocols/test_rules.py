@@ -185,6 +185,11 @@ def test_completeness_of_disfa() -> None:
     assert missing_subjects(OF, without) == sorted(BOUND["of1"])
     assert "INCOMPLETE" in readiness(OF, without)
     assert "empty folds: of1" in readiness(OF, without)
+    rows = {s: n - 1 for s, n in Disfa.rows.items()}
+    assert completeness(OF, disfa(rows)) == (False, 130_814)
+    short = tuple(Finding("note", "one-frame-short", s) for s in rows)
+    assert completeness(OF, disfa(rows, findings=short)) == (True, 130_814)
+    assert completeness(OF, disfa(rows | {"SN001": 4840}, findings=short)) == (False, 130_814)
     whole.labels["au-intensity"].values[5, 5] = np.nan
     assert completeness(OF, whole) == (False, 130_814)
 

@@ -62,12 +62,12 @@ class Case:
 
 CASES = (
     Case("disfa", "disfa", HOG, ("disfa-intensity-5fold", "disfa-occurrence-3fold")),
-    Case("disfaplus", "disfaplus", HOG, ("disfaplus-occurrence",)),
+    Case("disfaplus", "disfaplus", HOG, ("disfaplus-occurrence", "disfaplus-intensity")),
     Case("bp4d", "bp4d", HOG, ("bp4d-occurrence-3fold", "bp4d-intensity-3part"), run=("fold=of1",), whole=False),
     Case("ckplus", "ckplus", XCEPTION, ("ckplus-expression", "ckplus-expression-8")),
     Case("rafdb", "rafdb", XCEPTION, ("rafdb-expression",)),
     Case("affectnet-csv", "affectnet", XCEPTION, ("affectnet-expression-8", "affectnet-expression-7")),
-    Case("affectnet-npy", "affectnet", XCEPTION, ("affectnet-expression-8", "affectnet-expression-7-strict")),
+    Case("affectnet-npy", "affectnet", XCEPTION, ("affectnet-expression-7-strict", "affectnet-expression-7x500")),
     Case("affectnet-csv", "affectnet", ALL_THREE, ("affectnet-affect",)),
     Case("fer2013", "fer2013", XCEPTION, ("fer2013-expression",)),
     Case("fer2013", "ferplus", XCEPTION, ("ferplus-expression-majority",), more=("rule=majority",)),

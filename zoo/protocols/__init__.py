@@ -27,7 +27,7 @@ _DEFAULTS = {
     ("disfa", "au-intensity"): "disfa-intensity-5fold",
     ("disfa", "au-occurrence"): "disfa-occurrence-3fold",
     ("bp4d", "au-occurrence"): "bp4d-occurrence-3fold",
-    ("bp4d", "au-intensity"): "bp4d-intensity-3part",
+    ("bp4d", "au-intensity"): "bp4d-intensity-fera15",
     ("affectnet", "expression"): "affectnet-expression-8",
     ("affwild2", "expression"): "affwild2-expression",
     ("affwild2", "au-occurrence"): "affwild2-occurrence",
