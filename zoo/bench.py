@@ -45,6 +45,7 @@ KEYS = (
         one_of("published", "random")),
     Key("runtime", "only these of the suite's runtimes", words, ()),
     Key("precision", "only these of the suite's precisions", words, ()),
+    Key("scenario", "only these of the suite's scenarios: SingleStream,Offline", words, ()),
     Key("threads", "instead of the suite's: 1,2", _numbers, ()),
     Key("out", "folder of records and boards", path, Path("zoo-results")),
     Key("fresh", "true: do not go on from an interrupted run", boolean, False),
@@ -64,8 +65,9 @@ def _body(given: Arguments) -> int:
     from zoo.latency.suite import choose, load_suite, plan
     from zoo.registry import load_registry
     from zoo.registry.schema import Precision, RuntimeName
+    from zoo.results.latency_record import ScenarioName
 
-    for key, known in (("runtime", RuntimeName), ("precision", Precision)):
+    for key, known in (("runtime", RuntimeName), ("precision", Precision), ("scenario", ScenarioName)):
         for name in given[key]:
             if name not in get_args(known):
                 raise UnknownNameError(key, name, get_args(known))
@@ -73,8 +75,9 @@ def _body(given: Arguments) -> int:
     registry = load_registry(given.registry)
     chosen = choose(suite, registry, given.model, given.weights)
     cases = plan(
-        suite, chosen, runtimes=given.runtime, precisions=given.precision, threads=given.threads, seed=given.seed
-    )
+        suite, chosen, runtimes=given.runtime, precisions=given.precision, threads=given.threads,
+        scenarios=given.scenario, seed=given.seed,
+    )  # fmt: skip
     if given.plan:
         for case in cases:
             put(case.title)

@@ -83,13 +83,13 @@ class _Nvml:
     def __init__(self, joules: float | None, reasons: int = 0) -> None:
         self._joules, self._reasons = joules, reasons
 
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
         assert handle == "handle"
         if self._joules is None:
             raise self.NVMLError
         return round(self._joules * 1000)
 
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:
         return self._reasons
 
 

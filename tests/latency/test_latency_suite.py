@@ -135,6 +135,8 @@ def test_cases_are_every_combination_once(tmp_path: Path) -> None:
     assert {c.asked.streams for c in cases if c.scenario.name == "SingleStream"} == {1}
     fewer = plan(suite, ["resnet18"], precisions=("bf16",), threads=(4,))
     assert {(c.asked.precision, c.asked.threads) for c in fewer} == {("bf16", 4)}
+    single = plan(suite, ["resnet18"], scenarios=("SingleStream",))
+    assert {c.scenario.name for c in single} == {"SingleStream"} and len(single) == 4
     with pytest.raises(UsageError, match="no such case"):
         plan(suite, ["resnet18"], runtimes=("torch",))
 
@@ -202,7 +204,8 @@ def test_the_verb_lists_cases_and_refuses_what_it_does_not_know(capsys: pytest.C
     assert "hog-ridge encoder openvino cpu fp32, 1 threads, SingleStream" in lines
     assert "resnet18 (random weights) encoder openvino cpu bf16, 1 threads, 2 streams, Offline, batch 32" in lines
     for words in (["suite=opnvino"], ["suite=cpu", "model=resnet81"], ["suite=cpu", "precision=int4"], ["model=x"],
-                  ["suite=cpu", "threads=0"], ["suite=cpu", "runtime=openvno"]):  # fmt: skip
+                  ["suite=cpu", "threads=0"], ["suite=cpu", "runtime=openvno"],
+                  ["suite=cpu", "scenario=SingleSteam"]):  # fmt: skip
         assert main([*words, "plan=true"]) == 2
         assert "Traceback" not in capsys.readouterr().err
 

@@ -62,12 +62,24 @@ class Worker:
         Raises:
             WorkerError: The answer is a failure, none came in time, or the process ended. It is ended in each case.
         """
+        self.send(message)
+        return self.receive(timeout)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Sends a message, for which :meth:`receive` gets the answer.
+
+        Raises:
+            WorkerError: The process has ended.
+        """
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):  # a broken pipe, or one that was closed with the process
             raise self._ended() from None
+
+    def receive(self, timeout: float) -> dict[str, Any]:
+        """Returns the answer to the message that was sent; fails as :meth:`ask` does."""
         try:
             line = self._lines.get(timeout=timeout)
         except Empty:

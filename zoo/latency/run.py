@@ -127,10 +127,26 @@ def _finished(case: Measured, measure: Measure, limits: Any) -> bool:
     return enough or hopeless or sum(s.seconds for s in case.slices) >= measure.most
 
 
-def _open(case: Measured, suite: SuiteFile, start: StartWorker) -> None:
-    asked = case.job.case.asked
+def _load(cases: Sequence[Measured], start: StartWorker) -> None:
+    """Starts the processes; they import their libraries side by side, before the first of them is timed."""
+    for case in cases:
+        try:
+            case.worker = start(case.job.case.asked.threads)
+            case.worker.send({"do": "load", "job": case.job.model_dump(mode="json")})
+        except WorkerError as error:
+            case.fail(error)
+    for case in cases:
+        if case.worker is not None:
+            try:
+                case.worker.receive(OPEN_SECONDS)
+            except WorkerError as error:
+                case.fail(error)
+
+
+def _open(case: Measured, suite: SuiteFile) -> None:
+    if case.worker is None:
+        return
     try:
-        case.worker = start(asked.threads)
         case.opened = case.worker.ask(
             {
                 "do": "open", "job": case.job.model_dump(mode="json"), "warm_up": suite.measure.warm_up,
@@ -195,8 +211,9 @@ def measure_group(
     """
     rng = np.random.default_rng(seed)
     try:
+        _load(cases, start)
         for case in cases:
-            _open(case, suite, start)
+            _open(case, suite)
             step()
         number = 0
         while left := [c for c in cases if not _finished(c, suite.measure, suite.limits)]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from zoo._util.files import atomic_path, content_hash, sha256_of, zoo_home
 from zoo._util.optional import need
-from zoo.errors import UnknownNameError
+from zoo.errors import UnknownNameError, ZooError
 from zoo.registry.schema import Preprocess
 
 if TYPE_CHECKING:
@@ -129,14 +130,17 @@ def build(name: str, seed: int = 0) -> nn.Module:
     """Makes a structure with seeded weights: 0..255 ``[n, 3, 224, 224]`` in, ``[n, columns]`` by name out.
 
     Initialisers leave whole tensors at 0 or 1, with which parts of a network compute nothing; they get noise. Batch
-    normalisation gets statistics of rendered faces, so that activations keep their size to the end.
+    normalisation gets statistics of rendered faces, so that activations keep their size to the end. The weights are
+    kept in the cache folder.
 
     Raises:
         UnknownNameError: No such structure.
-        DependencyError: torch or timm is not installed.
+        DependencyError: torch, timm or safetensors is not installed.
     """
     structure = get_structure(name)
     torch = need("torch", "structures are torch modules")
+    files = need("safetensors.torch", "weights of structures are kept as safetensors")
+    kept = zoo_home() / "exports" / f"random-{name}-{_key(name, seed)}.safetensors"
     from torch import nn
 
     class Named(nn.Module):
@@ -156,6 +160,10 @@ def build(name: str, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         inner = structure.build()
+        if kept.exists():
+            inner = _folded(inner.eval())
+            inner.load_state_dict(files.load_file(kept))
+            return Named(inner).eval()
         for parameter in inner.parameters():
             if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -166,10 +174,25 @@ def build(name: str, seed: int = 0) -> nn.Module:
             Named(inner)(torch.from_numpy(_pictures(2)).permute(0, 3, 1, 2).float())
         for hook in hooks:
             hook.remove()
-        folded: Any = getattr(inner, "folded", None)
-        if folded is not None:  # branches that are one convolution when the model runs
-            inner = folded()
+        inner = _folded(inner)
+    with atomic_path(kept) as temporary:
+        files.save_file({key: value.contiguous().clone() for key, value in inner.state_dict().items()}, temporary)
     return Named(inner).eval()
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    """Returns the module with branches that are one convolution when the model runs as one."""
+    fold: Any = getattr(module, "folded", None)
+    folded: nn.Module = module if fold is None else fold()
+    return folded
+
+
+def load_libraries() -> None:
+    """Imports what :func:`build` needs, which takes seconds; nothing is said where it is not there."""
+    from zoo.models._timm import import_timm
+
+    with suppress(ZooError):
+        import_timm()
 
 
 def _version(package: str) -> str | None:

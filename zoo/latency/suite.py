@@ -220,6 +220,7 @@ def plan(
     runtimes: Sequence[str] = (),
     precisions: Sequence[str] = (),
     threads: Sequence[int] = (),
+    scenarios: Sequence[str] = (),
     seed: int = 0,
 ) -> list[Case]:
     """Returns the cases of a suite in the order in which they are measured.
@@ -233,6 +234,7 @@ def plan(
         runtimes: Only these; all when empty.
         precisions: Only these; all when empty.
         threads: Instead of the suite's.
+        scenarios: Only those of these names; all when empty.
         seed: Of random weights and inputs.
 
     Raises:
@@ -243,13 +245,14 @@ def plan(
         case
         for count in threads or suite.threads
         for scenario in suite.scenarios
+        if not scenarios or scenario.name in scenarios
         for stage in suite.stages
         for model in chosen
         for case in _of_model(suite, model, count, scenario, stage, seed)
         if (not runtimes or case.asked.runtime in runtimes) and (not precisions or case.asked.precision in precisions)
     ]
     if not cases:
-        raise UsageError(f"suite {suite.ref} has no such case", fix="leave runtime= or precision= out")
+        raise UsageError(f"suite {suite.ref} has no such case", fix="leave runtime=, precision= or scenario= out")
     return list({case.id: case for case in cases}.values())
 
 

@@ -2,6 +2,7 @@
 
 | message | answer |
 |---|---|
+| ``{"do": "load", "job": ...}`` | imports the libraries that the job needs |
 | ``{"do": "open", "job": ..., "limits": ..., "golden": path, "reference": name}`` | start, what runs, parity |
 | ``{"do": "slice", "seconds": s, "least": n}`` | durations, and what the machine did meanwhile |
 | ``{"do": "reference", "job": ..., "golden": path}`` | writes golden crops and their outputs |
@@ -61,9 +62,7 @@ class Measurement:
     def __init__(self, message: Message) -> None:
         job = Job.model_validate(message["job"])
         self.case = job.case
-        for module in ("zoo.runtimes", self.case.asked.runtime):  # loading a library is not loading a model
-            with suppress(ImportError):
-                import_module(module)
+        _load(job)  # loading a library is not loading a model
         self.room = preallocate(ROOM)
         start = time.perf_counter()
         self.workload: Workload = open_workload(job)
@@ -79,8 +78,9 @@ class Measurement:
         parity = self._parity(message)
         warm = warm_up(
             self.workload.infer, self.pool, self.room,
-            least=2, window=message.get("window", 0.2), most=message.get("warm_up", 10.0),
+            least=1, window=message.get("window", 0.2), most=message.get("warm_up", 10.0),
         )  # fmt: skip
+        self.last = warm.seconds / warm.queries
         gc.collect()
         gc.freeze()  # what start-up made is not looked through again while queries are timed
         info = self.workload.info
@@ -113,7 +113,8 @@ class Measurement:
     def take(self, message: Message) -> Message:
         """Runs one slice."""
         seconds = float(message["seconds"])
-        settle(self.workload.infer, self.pool, seconds=seconds / 20)
+        if self.last < max(seconds, 1.0) / 2:  # of a query longer than that, the start is nothing
+            settle(self.workload.infer, self.pool, seconds=seconds / 20)
         before = read_counters(gpu=self.gpu)
         taken = run_slice(
             self.case.scenario, self.workload, self.pool, self.room, seconds=seconds, least=int(message["least"]),
@@ -121,6 +122,7 @@ class Measurement:
         )  # fmt: skip
         after = read_counters(gpu=self.gpu)
         self.position = taken.position
+        self.last = taken.nanoseconds / taken.queries / 1e9
         happened = between(before, after)
         return {
             "samples": base64.b64encode(self.room[: taken.queries].tobytes()).decode(),
@@ -138,6 +140,17 @@ class Measurement:
             "peak_rss_mib": peak_rss_mib(), "peak_gpu_mib": None if memory is None else round(memory / 2**20, 1),
             "stages": stages,
         }  # fmt: skip
+
+
+def _load(job: Job) -> None:
+    asked = job.case.asked
+    for module in ("zoo.runtimes", asked.runtime):
+        with suppress(ImportError):
+            import_module(module)
+    if asked.runtime == "torch" and job.case.weights == "random":
+        from zoo.latency.structures import load_libraries
+
+        load_libraries()
 
 
 def _reference(message: Message) -> Message:
@@ -187,6 +200,9 @@ def main() -> int:
         answer: Message
         try:
             match message["do"]:
+                case "load":
+                    _load(Job.model_validate(message["job"]))
+                    answer = {}
                 case "open":
                     measurement = Measurement(message)
                     answer = measurement.opened
