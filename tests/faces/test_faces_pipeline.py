@@ -14,6 +14,7 @@ from zoo.faces.pipeline import build_pipeline, describe
 from zoo.registry.schema import Box, LibreFaceQuad, Preprocess, Similarity, WholeImage
 
 MESH = {"detector": "mediapipe-short-range", "landmarks": "mesh-468"}
+YUNET = {"detector": "yunet", "landmarks": "yunet-5"}
 CONTRACTS = {
     "whole": Preprocess(size=(64, 96)),
     "box": Preprocess(detector="mediapipe-full-range", align=Box(expand=1.2), size=(224, 224)),
@@ -184,8 +185,9 @@ class TestBoxesOfADataset:
 @pytest.mark.parametrize(
     ("contract", "why"),
     [
-        (Preprocess(detector="yunet", align=Box(), size=(9, 9)), "detector 'yunet' is not built"),
-        (Preprocess(**MESH | {"landmarks": "yunet-5"}, align=LibreFaceQuad(), size=(9, 9)), "yunet-5"),
+        (Preprocess(**MESH | {"landmarks": "yunet-5"}, align=Box(), size=(9, 9)), "come from the detector yunet"),
+        (Preprocess(**YUNET, align=LibreFaceQuad(), size=(9, 9)), "libreface-quad needs a mesh"),
+        (Preprocess(**YUNET, align=Similarity(template="openface-112"), size=(9, 9)), "similarity needs a mesh"),
         (Preprocess(landmarks="mesh-468", size=(9, 9)), "need a detector"),
         (Preprocess(**MESH, align=LibreFaceQuad(output=200), size=(224, 224)), "larger than the aligned"),
         (Preprocess(**MESH, align=Similarity(template="arcface-112"), size=(112, 96)), "square"),

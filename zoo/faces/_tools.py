@@ -1,6 +1,6 @@
-"""The networks that find faces and landmarks: MediaPipe's TFLite files, run by OpenVINO without the mediapipe package.
+"""The networks that find faces and landmarks: MediaPipe's TFLite files, run by OpenVINO without their package; YuNet.
 
-They are files inside the Apache-2.0 distribution ``mediapipe`` 0.10.21, the last one that ships them.
+MediaPipe's are files inside the Apache-2.0 distribution ``mediapipe`` 0.10.21, the last one that ships them.
 """
 
 from __future__ import annotations
@@ -53,9 +53,37 @@ ATTENTION_MESH: Final = WeightFile(
     size=2495106,
 )
 
+YUNET_ENTRY: Final = "tool:yunet"
+YUNET: Final = WeightFile(
+    name="face_detection_yunet_2023mar.onnx",
+    role="face-detector",
+    format="onnx",
+    sources=(
+        "hf:opencv/face_detection_yunet@main:face_detection_yunet_2023mar.onnx",
+        "github:opencv/opencv_zoo@82b38c8f98e7b52aa171400f3e4c722352d0669f:"
+        "models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
+    ),
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",  # of OpenCV Zoo's Git LFS pointer
+    size=232589,
+)
+
 FILES: Final = (SHORT_RANGE, FULL_RANGE, FACE_MESH, ATTENTION_MESH)
 
 PixelRange: TypeAlias = Literal["-1..1", "0..1"]
+
+
+def settings(threads: int) -> dict[str, Any]:
+    """Returns how these networks are compiled.
+
+    Without the hint OpenVINO computes in bf16 on processors that have it, which moves landmarks by pixels. Threads are
+    not pinned: sessions of models share these cores.
+    """
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
 
 
 class Network:
@@ -87,15 +115,7 @@ class Network:
                 chain.mean(127.5)
             chain.scale(127.5 if pixel_range == "-1..1" else 255.0)
             model = steps.build()
-        # Without the hint OpenVINO computes in bf16 on processors that have it, which moves landmarks by pixels.
-        # Threads are not pinned: sessions of models share these cores.
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": threads,
-            "ENABLE_CPU_PINNING": False,
-        }
-        self._compiled = core.compile_model(model, "CPU", settings)
+        self._compiled = core.compile_model(model, "CPU", settings(threads))
         self._local = threading.local()
         self.side = int(self._compiled.input(0).shape[1])
 

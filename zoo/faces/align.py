@@ -56,11 +56,13 @@ OPENFACE_112: Final = np.array(
 def five_points(mesh: Points) -> Points:
     """Returns left eye, right eye, nose tip, left and right mouth corner of a mesh, ``[5, 2]``.
 
-    The eyes are means of their contours. The nose tip is point 4, which stands out farthest on the canonical face;
-    with it real faces fit the ArcFace template better than with point 1 (four portraits and a video, root mean square
-    0.9 to 4.9 px against 2.1 to 5.6).
+    Five landmarks are taken for these. Of a mesh, the eyes are means of their contours. The nose tip is point 4, which
+    stands out farthest on the canonical face; with it real faces fit the ArcFace template better than with point 1
+    (four portraits and a video, root mean square 0.9 to 4.9 px against 2.1 to 5.6).
     """
     points = mesh[:, :2]
+    if len(points) == len(ARCFACE_112):
+        return points
     return np.stack(
         [
             points[list(EYE_LEFT)].mean(axis=0),

@@ -38,7 +38,7 @@ class Detections:
         boxes: float64 ``[k, 4]``: left, top, right, bottom in pixels; may reach outside the picture.
         scores: float64 ``[k]``, from the threshold to 1.
         keypoints: float64 ``[k, 6, 2]`` x, y in pixels: the eye left in the picture, the right one, nose tip, mouth
-            centre, left and right ear tragion.
+            centre, left and right ear tragion. YuNet's are ``[k, 5, 2]``.
     """
 
     boxes: NDArray[np.float64]

@@ -122,7 +122,7 @@ def _mark(picture: Image.Image, faces: Faces, factor: float, em: int) -> None:
             points = (faces.landmarks[number, :, :2] + 0.5) * factor
             width = float(box[2] - box[0])
             radius = max(width / 300, 0.5)
-            for x, y in points if width >= _MANY_FROM else points[list(_FEW)]:
+            for x, y in points if width >= _MANY_FROM or len(points) <= max(_FEW) else points[list(_FEW)]:
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_POINT)
         colour = _CHOSEN if number == faces.chosen else _OTHER
         left, top, right, bottom = (float(v) for v in box)

@@ -107,8 +107,10 @@ class FaceMesh:
         mesh = project(raw.reshape(POINTS, 3).astype(np.float64), region, side)
         return mesh, float(1 / (1 + np.exp(-float(presence.item()))))
 
-    def in_box(self, pixels: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Places the mesh on the face in an upright box that came without keypoints.
+    def in_box(
+        self, pixels: NDArray[np.uint8], box: NDArray[np.float64], eyes: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], float]:
+        """Places the mesh on the face in a box that did not come from MediaPipe's detectors.
 
         A first pass finds how the face is turned and how large it is, the second measures, as MediaPipe does from one
         video frame to the next.
@@ -116,9 +118,12 @@ class FaceMesh:
         Args:
             pixels: RGB uint8 ``[height, width, 3]``, contiguous.
             box: Left, top, right, bottom.
+            eyes: ``[2 or more, 2]``, the picture's left eye and right eye first; without them the face is taken to be
+                upright at first.
 
         Returns:
             As :meth:`__call__`.
         """
-        rough, _ = self(pixels, _region(box[:2], box[2:], np.array([1.0, 0.0])))
+        axis = np.array([1.0, 0.0]) if eyes is None else eyes[1] - eyes[0]
+        rough, _ = self(pixels, _region(box[:2], box[2:], axis))
         return self(pixels, region_of_landmarks(rough))

@@ -6,7 +6,7 @@ What comes out is uint8 of exactly the contract's size and channels; scale, mean
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,9 +15,12 @@ from zoo.errors import ContractError, UsageError
 from zoo.faces.track import Tracker
 from zoo.registry.schema import Box, LibreFaceQuad, Preprocess, Similarity
 
+if TYPE_CHECKING:
+    from zoo.faces.detect import BlazeFace
+    from zoo.faces.yunet import YuNet
+
 _NO_FACE: Final = -1
-_DETECTORS: Final = ("none", "mediapipe-short-range", "mediapipe-full-range", "dataset-box")
-_LANDMARKS: Final = ("none", "mesh-468", "mesh-478")
+_YUNET_POINTS: Final = 5
 _BOX_LIMIT: Final = 8  # sides of the picture; what is larger is an error in the dataset's numbers
 
 
@@ -29,7 +32,7 @@ class Faces:
         crops: uint8 ``[k, height, width, channels]`` as the contract wants.
         boxes: float64 ``[k, 4]``: left, top, right, bottom in pixels of the picture; may reach outside.
         scores: float64 ``[k]``: the detector's; 1 where there was no detector.
-        landmarks: float64 ``[k, points, 3]`` in pixels, or None where the contract uses none.
+        landmarks: float64 ``[k, points, 3]`` in pixels, or None where the contract uses none. YuNet's have z = 0.
         chosen: Which face counts, by the contract's rule; -1 where there is none, or the tracked one is not there.
     """
 
@@ -76,8 +79,13 @@ class FacePipeline:
         _check(preprocess)
         self.preprocess = preprocess
         self.shape = (*preprocess.size, preprocess.channels)
-        self._detector = self._mesh = None
-        if preprocess.detector in ("mediapipe-short-range", "mediapipe-full-range"):
+        self._mesh = None
+        self._detector: BlazeFace | YuNet | None = None
+        if preprocess.detector == "yunet":
+            from zoo.faces.yunet import YuNet
+
+            self._detector = YuNet(threads=threads)
+        elif preprocess.detector in ("mediapipe-short-range", "mediapipe-full-range"):
             from zoo.faces.detect import BlazeFace
 
             self._detector = BlazeFace(preprocess.detector, threads=threads)
@@ -89,6 +97,7 @@ class FacePipeline:
             from zoo.faces.attention import AttentionMesh
 
             self._mesh = AttentionMesh(threads=threads)
+        self._points = self._mesh.points if self._mesh else _YUNET_POINTS if preprocess.landmarks == "yunet-5" else 0
 
     @property
     def tracks(self) -> bool:
@@ -117,7 +126,7 @@ class FacePipeline:
             crops=np.stack(crops) if crops else np.zeros((0, *self.shape), np.uint8),
             boxes=_boxes(found),
             scores=np.array([c.score for c, _ in found]),
-            landmarks=np.array([m for _, m in found]).reshape(-1, self._mesh.points, 3) if self._mesh else None,
+            landmarks=np.array([m for _, m in found]).reshape(-1, self._points, 3) if self._points else None,
             chosen=self._chosen(image, found, tracker),
         )
 
@@ -196,13 +205,18 @@ class FacePipeline:
         return [_Candidate(given, 1.0)]
 
     def _landmarks(self, image: NDArray[np.uint8], candidate: _Candidate) -> tuple[bool, NDArray[np.float64] | None]:
-        """Returns whether a candidate is a face, and its mesh where the contract uses one."""
+        """Returns whether a candidate is a face, and its landmarks where the contract uses some."""
         if self._mesh is None:
-            return True, None
+            points = candidate.keypoints
+            if not self._points or points is None:
+                return True, None
+            return True, np.column_stack((points, np.zeros(len(points))))
         from zoo.faces.landmarks import PRESENCE, region_of_detection
 
         if candidate.keypoints is None:
             mesh, presence = self._mesh.in_box(image, candidate.box)
+        elif len(candidate.keypoints) == _YUNET_POINTS:  # its boxes are not those that the mesh was made for
+            mesh, presence = self._mesh.in_box(image, candidate.box, candidate.keypoints)
         else:
             mesh, presence = self._mesh(image, region_of_detection(candidate.box, candidate.keypoints))
         return presence > PRESENCE, mesh
@@ -266,12 +280,15 @@ def _check(preprocess: Preprocess) -> None:
         ContractError: Names the part of the contract.
     """
     why = None
-    if preprocess.detector not in _DETECTORS:
-        why = f"detector '{preprocess.detector}' is not built; use one of {', '.join(_DETECTORS)}"
-    elif preprocess.landmarks not in _LANDMARKS:
-        why = f"landmarks '{preprocess.landmarks}' are not built; use one of {', '.join(_LANDMARKS)}"
-    elif preprocess.landmarks != "none" and preprocess.detector == "none":
+    template = preprocess.align.template if isinstance(preprocess.align, Similarity) else None
+    if preprocess.landmarks != "none" and preprocess.detector == "none":
         why = f"landmarks {preprocess.landmarks} need a detector"
+    elif preprocess.landmarks == "yunet-5" and preprocess.detector != "yunet":
+        why = f"landmarks yunet-5 come from the detector yunet, not from {preprocess.detector}"
+    elif preprocess.landmarks == "yunet-5" and (
+        template == "openface-112" or isinstance(preprocess.align, LibreFaceQuad)
+    ):
+        why = f"align {preprocess.align.method} needs a mesh, and landmarks yunet-5 are five points"
     elif preprocess.faces == "tracked" and preprocess.detector in ("none", "dataset-box"):
         why = f"faces tracked: the detector '{preprocess.detector}' gives one face, so there is none to choose"
     elif isinstance(preprocess.align, LibreFaceQuad) and max(preprocess.size) > preprocess.align.output:
