@@ -24,7 +24,7 @@ from zoo.cli import (
     say,
     words,
 )
-from zoo.errors import DatasetMissingError, ZooError
+from zoo.errors import DatasetMissingError, UsageError, ZooError
 
 if TYPE_CHECKING:
     from zoo.datasets.base import Index
@@ -57,6 +57,13 @@ KEYS = (
     Key("fresh", "true: run the model again even when its predictions are stored", boolean, False),
     Key("resamples", "bootstrap resamples", positive, 10_000),
     Key("seed", "seed of the bootstrap", natural, 0),
+    Key("binary", "openface2: its FeatureExtraction, their folder, or docker:<image>; else ZOO_OPENFACE or PATH"),
+    Key(
+        "au_models",
+        "openface2: default | static (-au_static: no person's neutral face is taken off)",
+        one_of("default", "static"),
+        "default",
+    ),
     Key("submit", "true: print the steps that bring the record to the leaderboard", boolean, False),
     OFFLINE,
     REGISTRY,
@@ -79,12 +86,15 @@ def _body(given: Arguments) -> int:
     from zoo.results import save_record
     from zoo.runs import Settings, evaluate_entry
     from zoo.runs.challenge import multitask_scores
+    from zoo.runs.openface_program import evaluate_openface
     from zoo.runs.scoring import scorable_tasks
 
     registry = load_registry(given.registry)
     entries = registry.match(given.model)
     if len(entries) > 1:  # a glob takes in models that are known by reported numbers only
         entries = [e for e in entries if e.runnable or e.name in given.model]
+    if (given.binary or given.au_models != "default") and not any(e.family == "openface2" for e in entries):
+        raise UsageError("binary= and au_models= belong to OpenFace's own program", fix="model=openface2")
     options = {k.name: str(given[k.name]) for k in READING if given[k.name]}
     indexes: dict[str, Index] = {}
 
@@ -127,10 +137,16 @@ def _body(given: Arguments) -> int:
     failed: list[ZooError] = []
     for entry, protocol in plans:
         try:
-            done = evaluate_entry(
-                entry, index_for(protocol), protocol, settings,
-                registry=registry, progress=sys.stderr.isatty(), tell=say,
-            )  # fmt: skip
+            if entry.family == "openface2":
+                done = evaluate_openface(
+                    entry, index_for(protocol), protocol, settings,
+                    binary=given.binary, au_models=given.au_models, progress=sys.stderr.isatty(), tell=say,
+                )  # fmt: skip
+            else:
+                done = evaluate_entry(
+                    entry, index_for(protocol), protocol, settings,
+                    registry=registry, progress=sys.stderr.isatty(), tell=say,
+                )  # fmt: skip
         except ZooError as error:
             if len(plans) == 1:
                 raise

@@ -87,7 +87,8 @@ class Evaluated:
     problems: tuple[str, ...]
 
 
-def _quiet(text: str) -> None:
+def quiet(text: str) -> None:
+    """Says nothing."""
     del text
 
 
@@ -171,7 +172,7 @@ def evaluate_entry(
     *,
     registry: Registry,
     progress: bool = False,
-    tell: Callable[[str], None] = _quiet,
+    tell: Callable[[str], None] = quiet,
 ) -> Evaluated:
     """Evaluates one entry on one copy of a dataset under one protocol.
 
@@ -335,7 +336,7 @@ def _predict(
     if before:
         tell(f"going on after {before} samples that an earlier run finished")
     problems: list[str] = []
-    with _bar(sum(len(u.rows) for u in units), before, entry.name, progress) as bar:
+    with progress_bar(sum(len(u.rows) for u in units), before, entry.name, progress) as bar:
 
         def keep(unit: Unit, values: dict[str, NDArray[Any]]) -> None:
             store.write_unit(unit, {**identity_columns(index, protocol, folds, unit), **values})
@@ -375,12 +376,11 @@ def identity_columns(
     }  # fmt: skip
 
 
-def _bar(total: int, initial: int, name: str, shown: bool) -> Any:
+def progress_bar(total: int, initial: int, name: str, shown: bool, *, unit: str = "img") -> Any:
+    """Returns a progress bar on stderr."""
     from tqdm import tqdm
 
-    return tqdm(
-        total=total, initial=initial, desc=name, unit="img", disable=not shown, file=sys.stderr, mininterval=0.5
-    )
+    return tqdm(total=total, initial=initial, desc=name, unit=unit, disable=not shown, file=sys.stderr, mininterval=0.5)
 
 
 def evaluate(

@@ -28,6 +28,27 @@ WRONG = 0.1
 another video leaves out many."""
 
 
+DETAILS = "_of_details.txt"
+"""FaceLandmarkImg writes this file beside each CSV file, and no CSV file for a picture in which it finds no face: the
+CSV file is opened with the first face (``RecorderOpenFace.cpp``)."""
+
+_BARE = 3
+"""Columns of a part without AUs: ``row``, ``decoded``, ``face_found``."""
+
+
+def read_result(path: Path) -> OpenFaceTable:
+    """Reads a CSV file, or the details file that stands alone where a picture has no face.
+
+    Raises:
+        DatasetError: Not such a file.
+    """
+    if not path.name.endswith(DETAILS):
+        return read_openface_csv(path)
+    return OpenFaceTable(
+        path, "image", np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.float32), intensity={}, occurrence={}
+    )
+
+
 @dataclass(frozen=True)
 class Gap:
     """Frames that a file should have and does not.
@@ -104,11 +125,15 @@ def predictions_from_openface_csv(
     files = dict(path) if isinstance(path, Mapping) else match_files(path, index)
     units = _units(index)
     parts: list[dict[str, NDArray[Any]]] = []
+    faceless: list[dict[str, NDArray[Any]]] = []
     first: Path | None = None
     for unit, file in files.items():
-        part, gap = _part(index, unit, units[unit], read_openface_csv(file), entry)
+        part, gap = _part(index, unit, units[unit], read_result(file), entry)
         if gap is not None and gaps is not None:
             gaps.append(gap)
+        if len(part) == _BARE:  # a picture without a face: its columns are the others'
+            faceless.append(part)
+            continue
         if parts and first and part.keys() != parts[0].keys():
             other = sorted(part.keys() ^ parts[0].keys())
             raise DatasetError(
@@ -117,6 +142,10 @@ def predictions_from_openface_csv(
             )  # fmt: skip
         first = first or file
         parts.append(part)
+    if not parts:
+        raise DatasetError("none of the pictures has a face", where=", ".join(map(str, list(files.values())[:3])))
+    for part in faceless:
+        parts.append({name: part.get(name, np.full(len(part["row"]), np.nan, np.float32)) for name in parts[0]})
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     order = np.argsort(joined["row"], kind="stable")
     if len(np.unique(joined["row"])) != len(order):
@@ -213,7 +242,10 @@ def _files(path: str | Path | Sequence[Path]) -> list[tuple[Path, tuple[str, ...
     found: list[tuple[Path, tuple[str, ...]]] = []
     for one in given:
         if one.is_dir():
-            found += [(f, f.relative_to(one).parts[:-1]) for f in sorted(one.rglob("*.csv"))]
+            files = [*one.rglob("*.csv")]
+            there = {f.with_suffix("") for f in files}
+            lone = [f for f in one.rglob(f"*{DETAILS}") if f.with_name(f.name.removesuffix(DETAILS)) not in there]
+            found += [(f, f.relative_to(one).parts[:-1]) for f in sorted([*files, *lone])]
         elif one.is_file():
             found.append((one, ()))
         else:
@@ -256,8 +288,12 @@ def _names(index: Index, units: dict[str, NDArray[np.int64]]) -> tuple[dict[str,
     return names, {name for name, found in names.items() if len(found) == 1}
 
 
+def _stem(file: Path) -> str:
+    return file.name.removesuffix(DETAILS) if file.name.endswith(DETAILS) else file.stem
+
+
 def _belongs(file: Path, parents: tuple[str, ...], names: dict[str, set[str]], alone: set[str]) -> str:
-    tried = [name for name in _spelled((*parents, file.stem)) if name in names]
+    tried = [name for name in _spelled((*parents, _stem(file))) if name in names]
     for name in tried:
         if name in alone:
             return next(iter(names[name]))

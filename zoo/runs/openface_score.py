@@ -18,7 +18,7 @@ from zoo.registry.schema import ModelEntry
 from zoo.results.record import RuntimeUsed
 from zoo.runs.checkpoints import assign_checkpoints
 from zoo.runs.evaluate import Evaluated, Settings, identity_columns, make_record
-from zoo.runs.openface import Gap, output_of, predictions_from_openface_csv
+from zoo.runs.openface import Gap, output_of, predictions_from_openface_csv, read_result
 from zoo.runs.predictions import PredictionStore, Unit
 from zoo.runs.scoring import labels_scored, output_for, score_predictions
 
@@ -52,9 +52,7 @@ def found_files(files: Mapping[str, Path]) -> Made:
     Raises:
         DatasetError: A file that cannot be read.
     """
-    from zoo.models.openface_csv import read_openface_csv
-
-    kinds = {read_openface_csv(file).kind for file in files.values()}
+    kinds = {read_result(file).kind for file in files.values()}
     said = {
         "sequence": "FeatureExtraction's files: its dynamic models, unless it was run with -au_static, which they do "
         "not say",
