@@ -24,6 +24,7 @@ from zoo.errors import ImageError
 from zoo.faces.decode import VideoReader
 from zoo.faces.pipeline import FacePipeline
 from zoo.faces.track import Tracker
+from zoo.runs.labelled import crop_labelled
 from zoo.runs.predictions import Unit
 
 Columns = dict[str, NDArray[np.float32]]
@@ -78,7 +79,7 @@ class RawCrops:
                 yield Crop(None, str(picture.problem))
             else:
                 box = None if self.index.box is None else self.index.box[picture.sample]
-                yield Crop(self.pipeline.crop(picture.image, box))
+                yield Crop(crop_labelled(self.pipeline, picture.image, box))
 
     def _in_video(self, row: int) -> bool:
         # Rows of a table of pictures have positions too, but do not follow one another in time.

@@ -54,16 +54,18 @@ def _face_code() -> str:
     """Returns a hash of the source files that make crops."""
     import zoo.datasets.pixels
     import zoo.faces
+    import zoo.runs.labelled
 
     files = [p for p in sorted(Path(zoo.faces.__path__[0]).glob("*.py")) if p.name != "draw.py"]
-    return content_hash([sha256_of(p) for p in (*files, Path(zoo.datasets.pixels.__file__))], 16)
+    others = (Path(zoo.datasets.pixels.__file__), Path(zoo.runs.labelled.__file__))
+    return content_hash([sha256_of(p) for p in (*files, *others)], 16)
 
 
 def _samples(index: Index, preprocess: Preprocess) -> str:
     """Returns a hash of which frame, and which box, each row of an index is."""
     digest = hashlib.sha256("\n".join(index.file.tolist()).encode())
     digest.update(np.ascontiguousarray(index.position).tobytes())
-    if preprocess.detector == "dataset-box" and index.box is not None:
+    if preprocess.detector != "none" and index.box is not None:
         digest.update(np.ascontiguousarray(index.box).tobytes())
     return digest.hexdigest()[:16]
 
