@@ -33,6 +33,10 @@ SPLITS = {
 TASKS: dict[str, Task] = {"expr": "expression", "au": "au-occurrence", "va": "valence-arousal"}
 MISSING_AFFECT = -5
 
+FRAMES = {"expr": 280_532, "au": 445_836, "va": 338_755, "mtl": 26_876}
+"""Validation frames with labels and a crop in the copy of EmotiEffLib's author (arXiv 2203.13436, the challenges of
+2022): one copy of one release."""
+
 Table = tuple[tuple[str, ...], NDArray[np.float32]]
 """Column names and values ``[rows, columns]``; a row with a missing value is NaN throughout."""
 
@@ -80,6 +84,14 @@ class AffWild2(Reader):
             self._read_videos(copy, folder, crops, challenge)
         if not len(copy.columns):
             raise self.nothing_here(copy.root, f"labels of the {challenge} challenge that have crops")
+        here = copy.columns.in_split("validation")
+        if not copy.synthetic and here != FRAMES[challenge]:
+            copy.audit.warning(
+                "frame-count",
+                f"validation: {here} labelled frames have a crop; the copy of 2022 that EmotiEffLib's author used has "
+                f"{FRAMES[challenge]}. Releases of other years have others: say which one yours is",
+                abs(here - FRAMES[challenge]),
+            )
 
     def _read_videos(self, copy: Copy, folder: Path, crops: Path, challenge: str) -> None:
         names: tuple[str, ...] | None = None

@@ -141,6 +141,10 @@ class Columns:
     def __len__(self) -> int:
         return sum(map(len, self._blocks["frame"]))
 
+    def in_split(self, name: str) -> int:
+        """Returns how many samples of a split there are so far."""
+        return sum(int((block == name).sum()) for block in self._blocks["split"])
+
     def joined(self) -> tuple[dict[str, NDArray[Any]], dict[Task, NDArray[Any]], NDArray[np.float32] | None]:
         """Returns the columns by name, the labels by task and the boxes, and forgets the blocks."""
         out: dict[str, NDArray[Any]] = {}
