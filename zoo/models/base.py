@@ -79,6 +79,7 @@ FAMILIES = {
     "me-graphau": "zoo.models.me_graphau",
     "resmasknet": "zoo.models.resmasknet",
     "emonet": "zoo.models.emonet",
+    "py-feat-multitask": "zoo.models.py_feat_multitask",
 }
 """Family -> module with its ``FAMILY``. Packages add more by the entry point group ``zoo.families``."""
 
