@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli import FORMAT, REGISTRY, Arguments, Key, boolean, one_of, put, run_verb, words
+from zoo.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from zoo.registry import ModelEntry
 
 _TASKS = ("au-intensity", "au-occurrence", "expression", "valence-arousal")
+_SHORT = dict(zip(_TASKS, ("AU int", "AU occ", "expr", "V/A"), strict=True))
+"""In a table for the eye; json, csv and md have the names that the keys take."""
+
+_KINDS = ("runnable", "graph", "checkpoint", "reported")
+_GRAPHS = frozenset({"onnx", "openvino-ir", "tflite"})
+_NARROWEST = 24
+"""Columns that a title keeps, however narrow the terminal."""
 
 SUMMARY = "List the models of the zoo, filter them, or show one in full."
 EXAMPLE = "python -m zoo.show model=libreface-r18"
 KEYS = (
     Key("model", "names or globs; one exact name shows the whole entry", words, ()),
     Key("task", " | ".join(_TASKS), one_of(*_TASKS)),
-    Key("license", "commercial: only weights whose licence allows commercial use", one_of("commercial", "any"), "any"),
+    Key("license", "commercial: weights whose licence allows commercial use; or a licence's name, such as MIT", str,
+        "any"),
     Key("status", "verified | unverified | reported-only | deprecated",
         one_of("verified", "unverified", "reported-only", "deprecated")),
+    Key("kind", "runnable; of these graph (runs without torch) or checkpoint (needs torch); or reported (figures only)",
+        one_of(*_KINDS)),
     Key("datasets", "true: list the datasets instead", boolean, False),
     Key("protocols", "true: list the protocols instead", boolean, False),
     REGISTRY,
@@ -33,7 +45,26 @@ def _size(entry: ModelEntry) -> str:
     if not sizes:
         return "–"
     known = sum(s for s in sizes if s)
-    return f"{'' if all(sizes) else '> '}{known / 1e6:.1f} MB"
+    return f"{'' if all(sizes) else '> '}{known / 1e6:.1f} MB" if known else "not stated"
+
+
+def _of_kind(entry: ModelEntry, kind: str | None) -> bool:
+    if kind in (None, "runnable", "reported"):
+        return kind is None or entry.runnable == (kind == "runnable")
+    return entry.runnable and (kind == "graph") == all(w.format in _GRAPHS for w in entry.weights)
+
+
+def _of_licence(entry: ModelEntry, wanted: str) -> bool:
+    if wanted == "commercial":
+        return entry.licence.commercial_use is True
+    return wanted == "any" or entry.licence.name.lower() == wanted.lower()
+
+
+def _fitted(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Cuts the last column so that a line fits, with an ellipsis; other formats have it whole."""
+    before = sum(max(len(row[i]) for row in [head, *rows]) + 2 for i in range(len(head) - 1))
+    room = max(_NARROWEST, width - before)
+    return [[*row[:-1], row[-1] if len(row[-1]) <= room else row[-1][: room - 1].rstrip() + "…"] for row in rows]
 
 
 def _commercial(entry: ModelEntry) -> str:
@@ -101,14 +132,22 @@ def _body(given: Arguments) -> int:
         _entry(registry.entries[name], registry.files[name].name, given.format)
         return 0
     entries = registry.match(given.model or ("*",))
-    rows = [
-        (e.name, ", ".join(e.tasks), _size(e), e.licence.name, _commercial(e), e.status, e.title)
+    short: Callable[[str], str] = _SHORT.__getitem__ if given.format == "table" else str
+    rows: list[tuple[str, ...]] = [
+        (e.name, ", ".join(map(short, e.tasks)), _size(e), e.licence.name, _commercial(e), e.status, e.title)
         for e in entries
         if (given.task is None or given.task in e.tasks)
-        and (given.license == "any" or e.licence.commercial_use is True)
+        and _of_licence(e, given.license)
+        and _of_kind(e, given.kind)
         and (given.status is None or e.status == given.status)
     ]
-    _print(("model", "tasks", "weights", "licence", "commercial", "status", "what"), rows, given.format)
+    names = sorted({e.licence.name for e in registry.entries.values()})
+    if given.license not in ("any", "commercial") and given.license.lower() not in [n.lower() for n in names]:
+        raise UnknownNameError("licence", given.license, ["commercial", "any", *names], where="license=")
+    head = ("model", "tasks", "weights", "licence", "commercial", "status", "what")
+    if given.format == "table" and sys.stdout.isatty():
+        rows = [tuple(row) for row in _fitted(head, rows, shutil.get_terminal_size().columns)]
+    _print(head, rows, given.format)
     return 0
 
 
