@@ -220,8 +220,6 @@ def _within_picture(pixels: NDArray[np.uint8], quad: Points) -> tuple[NDArray[np
     before, after = np.maximum(start - low + border, 0), np.maximum(high - end + border, 0)
     if max(before.max(), after.max()) <= border - 4:
         return pixels, quad
-    least = round(quad_side * 0.3)
-    before, after = np.maximum(before, least), np.maximum(after, least)
     part = pixels[start[1] : end[1], start[0] : end[0]]
     return _blend(part, before, after, quad_side), quad - start + before
 
@@ -229,27 +227,86 @@ def _within_picture(pixels: NDArray[np.uint8], quad: Points) -> tuple[NDArray[np
 def _blend(
     pixels: NDArray[np.uint8], before: NDArray[np.int64], after: NDArray[np.int64], quad_side: float
 ) -> NDArray[np.uint8]:
-    """Pads with black, then fades the margin into a blurred picture and that into the median colour."""
-    widths = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-    padded = np.pad(pixels.astype(np.float32), widths)
-    height, width = padded.shape[:2]
-    y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+    """Pads with black, then fades the margin into a blurred picture and that into the median colour.
+
+    LibreFace's script pads by at least 0.3 of the quad's side on all sides. Most of that is black, which the blur does
+    not reach, and lies outside the quad: the first is only counted for the median, the second left out.
+
+    Args:
+        pixels: Part of the picture, uint8 ``[height, width, 3]``.
+        before: Margin that the quad needs at the left and the top.
+        after: Margin that the quad needs at the right and below.
+        quad_side: Pixels.
+
+    Returns:
+        The padded part with the margins that the quad needs.
+    """
+    least = round(quad_side * 0.3)
+    wide_before, wide_after = np.maximum(before, least), np.maximum(after, least)
+    size = np.array(pixels.shape[1::-1])
+    whole = wide_before + size + wide_after
+    sigma = quad_side * 0.02
+    reach = np.full(2, _radius(sigma))
+    # Everything further out than the blur reaches is black: the least value, of known number.
+    near = np.pad(pixels.astype(np.float32), [(r, r) for r in reach[::-1]] + [(0, 0)])
+    mask = _fade(wide_before - reach, near.shape, whole, wide_before, wide_after)
+    near += (_gaussian(near, sigma) - near) * np.clip(mask * 3 + 1, 0, 1)
+    black = int(np.prod(whole)) - near.shape[0] * near.shape[1]
+    median = np.array([_median(near[..., c], black) for c in range(3)], np.float32)
+    blended = np.zeros((*(before + size + after)[::-1], 3), np.float32)
+    shift = before - reach
+    low, high = np.maximum(shift, 0), np.minimum(shift + near.shape[1::-1], blended.shape[1::-1])
+    inner = near[low[1] - shift[1] : high[1] - shift[1], low[0] - shift[0] : high[0] - shift[0]]
+    blended[low[1] : high[1], low[0] : high[0]] = inner
+    mask = _fade(wide_before - before, blended.shape, whole, wide_before, wide_after)
+    blended += (median - blended) * np.clip(mask, 0, 1)
+    return np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+
+
+def _fade(
+    start: NDArray[np.int64], shape: tuple[int, ...], whole: NDArray[np.int64], before: NDArray[np.int64],
+    after: NDArray[np.int64],
+) -> NDArray[np.float32]:  # fmt: skip
+    """Returns LibreFace's mask on a part of the padded picture: 1 at its edge, 0 where the picture begins, then less.
+
+    Args:
+        start: x, y of the part in the padded picture.
+        shape: Height and width of the part.
+        whole: Width and height of the padded picture.
+        before: Its margins at the left and the top.
+        after: Its margins at the right and below.
+    """
+    x, y = (np.arange(n, dtype=np.float32) + np.float32(s) for s, n in zip(start, shape[1::-1], strict=True))
+    width, height = whole.tolist()
     inward_x = np.minimum(x / np.float32(before[0]), (width - 1 - x) / np.float32(after[0]))
     inward_y = np.minimum(y / np.float32(before[1]), (height - 1 - y) / np.float32(after[1]))
-    mask = (1 - np.minimum(inward_x, inward_y))[..., None]
-    padded += (_gaussian(padded, quad_side * 0.02) - padded) * np.clip(mask * 3 + 1, 0, 1)
-    median = np.array([np.median(np.ascontiguousarray(padded[..., c])) for c in range(3)], np.float32)
-    padded += (median - padded) * np.clip(mask, 0, 1)
-    return np.clip(np.rint(padded), 0, 255).astype(np.uint8)
+    mask: NDArray[np.float32] = (1 - np.minimum(inward_x, inward_y[:, None]))[..., None]
+    return mask
+
+
+def _median(values: NDArray[np.float32], zeros: int) -> np.float32:
+    """Returns the median of some values, none below 0, and a number of zeros."""
+    count = values.size + zeros
+    ranks = [r - zeros for r in {(count - 1) // 2, count // 2} if r >= zeros]
+    if not ranks:
+        return np.float32(0)
+    found = np.partition(values.ravel(), ranks)[ranks]
+    # One rank of two among the zeros: the mean with 0.
+    return np.float32(found.mean() if len(ranks) == 2 or count % 2 else found[0] / 2)
+
+
+def _radius(sigma: float) -> int:
+    """Returns how far :func:`_gaussian` reaches, in pixels: scipy's rule."""
+    return int(4 * sigma + 0.5)
 
 
 def _gaussian(image: NDArray[np.float32], sigma: float, block: int = 128) -> NDArray[np.float32]:
     """Blurs rows and columns with a Gaussian cut at four sigma, taking black outside.
 
-    The same as ``scipy.ndimage.gaussian_filter``, whose edge rule does not matter inside a black margin of fifteen
-    sigma. Written as products with a banded matrix, block by block: five times as fast.
+    The same as ``scipy.ndimage.gaussian_filter``, whose edge rule does not matter inside a black margin. Written as
+    products with a banded matrix, block by block: five times as fast.
     """
-    radius = int(4 * sigma + 0.5)
+    radius = _radius(sigma)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     band = np.zeros((block, block + 2 * radius), np.float32)
     for i in range(block):

@@ -153,15 +153,30 @@ def sample(
     grid = np.arange(side, dtype=np.float64)
     across, down = grid[None], grid[:, None]
     x, y = (np.rint((row[0] * across + (row[1] * down + row[2])) * 32).astype(np.int32).ravel() for row in matrix)
-    left, top, right_weight, bottom_weight = x >> 5, y >> 5, x & 31, y & 31
-    flat = pixels.reshape(-1, 3)
-    total = np.full((side * side, 3), 512, np.int32)  # half of the weights' sum: rounds to nearest
-    for rows, row_weight in ((top, 32 - bottom_weight), (top + 1, bottom_weight)):
-        inner_rows = rows.clip(0, height - 1)
-        for columns, column_weight in ((left, 32 - right_weight), (left + 1, right_weight)):
-            inner_columns = columns.clip(0, width - 1)
-            weight = row_weight * column_weight
-            if border == "black":
-                weight *= (rows == inner_rows) & (columns == inner_columns)
-            total += flat.take(inner_rows * width + inner_columns, axis=0) * weight[:, None]
-    return (total >> 10).astype(np.uint8).reshape(side, side, 3)
+    flat = pixels.reshape(-1)
+    total = np.full((3, side * side), 512, np.int32)  # half of the weights' sum: rounds to nearest
+    part = np.empty(side * side, np.int32)
+    columns = [_taps(x, end, width, 3, border) for end in (0, 1)]
+    for end in (0, 1):
+        row_offset, row_weight = _taps(y, end, height, 3 * width, border)
+        for column_offset, column_weight in columns:
+            offset, weight = row_offset + column_offset, row_weight * column_weight
+            for colour in range(3):  # planes: numpy is slow on rows of three
+                np.multiply(flat[colour:].take(offset), weight, out=part)
+                total[colour] += part
+    total >>= 10
+    return np.ascontiguousarray(total.astype(np.uint8).T).reshape(side, side, 3)
+
+
+def _taps(
+    place: NDArray[np.int32], end: int, length: int, step: int, border: Literal["black", "edge"]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Returns the offsets and weights of one of the two pixels around places in 1/32 pixel along an axis."""
+    pixel, weight = (place >> 5) + end, place & 31
+    if not end:
+        weight = 32 - weight
+    inner = pixel.clip(0, length - 1)
+    if border == "black":
+        weight *= pixel == inner
+    inner *= step
+    return inner, weight
