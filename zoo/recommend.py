@@ -110,11 +110,10 @@ def _body(given: Arguments) -> int:
 
 
 def _here(device: str) -> str:
+    from zoo.boards.collect import machine_title
     from zoo.results.environment import capture_environment
 
-    about = capture_environment()
-    text = f"{about.cpu}, {about.cores_usable} cores"
-    return f"{text}, {about.gpu}" if about.gpu and device != "cpu" else text
+    return machine_title(capture_environment(), device)
 
 
 def _head(found: Recommendation) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.helpers.records import make_record
+from zoo.boards.collect import machine_title
 from zoo.registry import Registry
 from zoo.registry.loading import read_registry_file
 from zoo.results.latency_record import (
@@ -145,3 +146,8 @@ def timing(
         "code": base.code,
     }  # fmt: skip
     return LatencyRecord(**{**fields, **change})
+
+
+def machine(cpu: str) -> str:
+    """Returns the title of a made-up machine."""
+    return machine_title(timing(cpu=cpu).environment, "cpu")

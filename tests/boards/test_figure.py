@@ -54,7 +54,7 @@ def test_marks_are_links_that_say_all(tmp_path: Path) -> None:
     collection = make(tmp_path)
     (board,) = collection.boards
     first, second = board_figures(collection, board)
-    assert (first.machine, second.machine) == ("a cpu, 2 cores", "b cpu, 2 cores")
+    assert first.machine.startswith("a cpu, 2 cores") and second.machine.startswith("b cpu, 2 cores")
     # In-sample results have no place beside held-out ones.
     assert {p.model for p in first.points} == {"quick-net", "slow-net", "closed-net"}
     assert [p.model for p in first.front] == ["quick-net", "slow-net"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.boards.made_up import registry, reported, timing
+from tests.boards.made_up import machine, registry, reported, timing
 from tests.helpers.records import make_record
 from zoo.boards.collect import Collection, collect
 from zoo.boards.recommend import Recommendation, Wish, commands, recommend
@@ -17,7 +17,7 @@ from zoo.recommend import main
 from zoo.results import save_record
 from zoo.results.latency_record import LatencyRecord, Verdict
 
-HERE = "a cpu, 2 cores"
+HERE = machine("a cpu")
 
 
 def measured(out: Path, model: str, value: float, **change: Any) -> None:
@@ -167,7 +167,7 @@ def test_machines_are_never_mixed(three: Path) -> None:
     timed(three, "slow-net", 2.0, cpu="another cpu")
     assert ask(three).front[0].latency(50).value == pytest.approx(40.0)
     there = ask(three, machine="another")
-    assert there.machine == "another cpu, 2 cores"
+    assert there.machine == machine("another cpu")
     assert names(there) == ["slow-net"]
     assert ask(three, here="unknown machine").machine == HERE  # the one with most timings
     with pytest.raises(UsageError, match="nothing was timed on this machine"):

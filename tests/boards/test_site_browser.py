@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.boards.made_up import machine
 from tests.boards.made_up_site import REF, make, write
 from zoo.boards.leaderboard import render
 from zoo.boards.site import site_files
@@ -202,7 +203,7 @@ def test_latency_is_that_of_the_machine_chosen(view: View) -> None:
     view.open(BOARD)
     assert view.column("ms") == ["40.0", "50.0", "5.00"]
     assert [p.is_displayed() for p in view.all(".plotted")] == [True, False]
-    view.choose("on", "b cpu, 2 cores")
+    view.choose("on", machine("b cpu"))
     assert view.column("ms") == ["120", "150", "15.0"]
     assert [p.is_displayed() for p in view.all(".plotted")] == [False, True]
 

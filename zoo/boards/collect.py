@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from zoo._util.files import content_hash
 from zoo.boards.published import Beside, Published, beside, published_for
 from zoo.boards.text import FLAG_TITLES, LOWER_IS_BETTER
 from zoo.errors import RecordError, UnknownNameError
@@ -19,7 +20,7 @@ from zoo.protocols.schema import ProtocolFile
 from zoo.registry import ModelEntry, Registry, load_registry
 from zoo.results.errata import Erratum, read_errata
 from zoo.results.latency_record import LatencyRecord
-from zoo.results.record import Estimate, MetricScore, ResultRecord
+from zoo.results.record import Environment, Estimate, MetricScore, ResultRecord
 from zoo.results.reported import ReportedFile, load_reported
 from zoo.results.store import read_all_records
 
@@ -221,6 +222,27 @@ class Board:
         return sum(values[x] or 0.0 for x in self.shared_labels) / len(self.shared_labels)
 
 
+def machine_title(about: Environment, device: str) -> str:
+    """Writes which machine something was timed on: ``Intel(R) Xeon(R) ... @ 2.60GHz, 2 cores, 8 GiB (m-3f2a91)``.
+
+    Clouds give processors of several generations one name; the code at the end is a hash of what tells machines apart
+    (instruction sets, cores, quota, memory, GPU). It names a kind of machine, nobody's own.
+
+    Args:
+        about: The environment of a record.
+        device: What was timed; the GPU belongs to the machine where it was used.
+    """
+    gpu = about.gpu if device != "cpu" else None
+    memory = round(about.memory_gib)
+    facts = [
+        about.machine, about.cpu, sorted(about.cpu_flags), about.cores_machine, about.cores_usable, about.quota, memory,
+        gpu,
+    ]  # fmt: skip
+    cores = f"{about.cores_usable} core{'' if about.cores_usable == 1 else 's'}"
+    words = [about.cpu, cores, f"{memory} GiB", *([gpu] if gpu else [])]
+    return f"{', '.join(words)} (m-{content_hash(facts)[:6]})"
+
+
 @dataclass(frozen=True)
 class Timing:
     """One latency record."""
@@ -231,10 +253,13 @@ class Timing:
 
     @property
     def machine(self) -> str:
-        """The machine, in words: processor, cores that may be used, and the GPU where one was used."""
-        about = self.record.environment
-        text = f"{about.cpu}, {about.cores_usable} cores"
-        return f"{text}, {about.gpu}" if about.gpu and self.record.asked.device != "cpu" else text
+        """The machine, in words: see :func:`machine_title`."""
+        return machine_title(self.record.environment, self.record.asked.device)
+
+    @property
+    def machine_code(self) -> str:
+        """The code at the end of :attr:`machine`: ``m-3f2a91``."""
+        return self.machine.rsplit("(", 1)[1].rstrip(")")
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -110,11 +110,16 @@ def collect_latency(collection: Collection) -> list[LatencyBoard]:
     return boards
 
 
+_SCENARIOS = ("SingleStream", "MultiStream", "Offline", "Video")
+
+
 def _order(row: LatencyRow) -> tuple[object, ...]:
     record = row.record
     median = row.timing.median.value
     value = float("inf") if median is None else median / record.scenario.batch
-    return row.timing.machine, row.section, record.model.name, record.model.tasks, value, row.timing.path
+    scenario = _SCENARIOS.index(record.scenario.name), record.scenario.batch, record.scenario.title
+    section = record.stage, scenario, record.asked.threads
+    return row.timing.machine, section, record.model.name, record.model.tasks, value, row.timing.path
 
 
 def span(estimate: Estimate | None) -> str:
@@ -227,6 +232,17 @@ def _section(rows: list[LatencyRow]) -> Table:
     return head, table
 
 
+def section_title(row: LatencyRow) -> str:
+    """``SingleStream, 2 threads, encoder``."""
+    stage, threads, scenario = row.section
+    return f"{scenario}, {threads} thread{'s' if threads > 1 else ''}, {stage}"
+
+
+def _folded(title: str, text: str) -> list[str]:
+    """Folds a long table; Markdown inside needs the empty lines."""
+    return ["<details>", f"<summary>{title}</summary>", "", text, "", "</details>", ""]
+
+
 def latency_markdown(board: LatencyBoard, mark: str) -> str:
     """Draws a board.
 
@@ -250,19 +266,61 @@ def latency_markdown(board: LatencyBoard, mark: str) -> str:
         parts += ["", f"## {machine}", ""]
         usable = [r for r in here if r.timing.usable]
         for section in dict.fromkeys(r.section for r in usable):
-            stage, threads, scenario = section
-            parts += [f"### {scenario}, {threads} thread{'s' if threads > 1 else ''}, {stage}", ""]
-            parts += [markdown_table(*_section([r for r in usable if r.section == section])), ""]
+            found = [r for r in usable if r.section == section]
+            parts += [f"### {section_title(found[0])}", ""]
+            if len({tuple(_how(r.record)) for r in found}) > 1:
+                unit = "Images a second" if headline(found[0])[1] == "images/s" else "Median in milliseconds"
+                parts += [f"{unit}, and in brackets how many times as fast as {first.baseline.title}:", ""]
+                parts += [markdown_table(*_grid(found)), ""]
+            parts += _folded(f"All figures of these {len(found)} cases", markdown_table(*_section(found)))
         if wrong := [r for r in here if not r.timing.usable]:
-            parts += [
-                "### INVALID",
-                "",
-                "Measured or tried, and not to be used.",
-                "",
-                markdown_table(*_wrong(wrong)),
-                "",
-            ]
+            parts += ["### INVALID", "", "Measured or tried, and not to be used.", ""]
+            parts += _folded(f"{len(wrong)} cases and their reasons", markdown_table(*_wrong(wrong)))
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+Way = tuple[str, str]
+"""Runtime and precision, as the tables write them."""
+
+
+def overview(rows: Sequence[LatencyRow]) -> tuple[list[Way], list[tuple[str, list[LatencyRow | None]]]]:
+    """Lays the usable rows of a section out as a grid.
+
+    Args:
+        rows: Of one machine and section.
+
+    Returns:
+        The ways of running in order, the baseline's first; and for each model its name and its row in each way.
+    """
+    ways = sorted({tuple(_how(r.record)) for r in rows})
+    baseline = rows[0].record.suite.baseline
+    first = {tuple(_how(r.record)) for r in rows if baseline.is_this(r.record.asked)}
+    ways.sort(key=lambda way: way not in first)
+    tasks = len({(r.record.model.name, r.record.model.tasks) for r in rows}) > len({r.record.model.name for r in rows})
+    models: dict[str, dict[tuple[str, ...], LatencyRow]] = {}
+    for row in rows:
+        models.setdefault(_name(row.record, tasks), {}).setdefault(tuple(_how(row.record)), row)
+    return [(w[0], w[1]) for w in ways], [(n, [found.get(w) for w in ways]) for n, found in models.items()]
+
+
+def headline(row: LatencyRow) -> tuple[float | None, str]:
+    """Returns the figure of a row in a grid and its unit: images a second where that is speed, else milliseconds."""
+    if row.record.scenario.name == "Offline":
+        return (row.record.throughput.value if row.record.throughput else None), "images/s"
+    return row.timing.median.value, "ms"
+
+
+def _grid(rows: Sequence[LatencyRow]) -> Table:
+    ways, models = overview(rows)
+    table = []
+    for name, cells in models:
+        texts = []
+        for row in cells:
+            value = headline(row)[0] if row else None
+            ratio = f" ({row.ratio.value:.2f}×)" if row and row.ratio.value is not None else ""
+            texts.append(three_digits(value) + ratio)
+        table.append([name, *texts])
+    return ["model", *(" ".join(w) for w in ways)], table
 
 
 def _wrong(rows: list[LatencyRow]) -> Table:

@@ -101,6 +101,7 @@ def _rows(collection: Collection, board: Board, ranked: bool) -> Table:
         about = "thresholds chosen on the people of the other folds; never ranked"
         columns.append(Column("tuned", "Tuned thresholds", "number", about=about))
     columns += [
+        *([] if ranked else [Column("why", "Not ranked because")]),
         Column("found", "Faces found", "number"),
         Column("training", "Training data", "flag", about="whether the model has seen what it is scored on"),
     ]
@@ -115,8 +116,7 @@ def _rows(collection: Collection, board: Board, ranked: bool) -> Table:
     columns += [
         Column("commercial", "Commercial use", "flag"), Column("licence", "Licence", hidden=True),
         Column("status", "Status", "flag"), *([Column("read", "With")] if read else []),
-        Column("date", "Date", "short"), Column("record", "Record", "short"),
-        *([] if ranked else [Column("why", "Not ranked because")]),
+        Column("record", "Record", "short", about="everything behind the row, as JSON; named by its day"),
     ]  # fmt: skip
 
     lines = []
@@ -142,6 +142,7 @@ def _rows(collection: Collection, board: Board, ranked: bool) -> Table:
             cells.append(estimate(score.mean if score else None))
         if tuned:
             cells.append(estimate(row.tuned.mean if row.tuned else None))
+        cells += [] if ranked else [t.text(row.why_not_ranked)]
         cover, flag = record.coverage, FLAG_TITLES[record.contamination]
         cells.append(t.figure(cover.detected / max(cover.samples, 1), percent(cover.detected, cover.samples)))
         cells.append(t.text(flag, tone=TONES[record.contamination], title=record.contamination_note or ""))
@@ -154,8 +155,7 @@ def _rows(collection: Collection, board: Board, ranked: bool) -> Table:
         cells += [
             t.text(commercial, tone=TONES[commercial]), t.text(entry.licence.name if entry else None),
             t.text(row.status, tone=TONES[row.status]), *([t.text(row.read_as)] if read else []),
-            t.text(record.created[:10]), Cell("json", href=f"../{row.path}"),
-            *([] if ranked else [t.text(row.why_not_ranked)]),
+            Cell(record.created[:10], sort=record.created, href=f"../{row.path}"),
         ]  # fmt: skip
         filters = {
             "commercial": (commercial,), "status": (row.status,), "runtime": (used.runtime,),
@@ -245,14 +245,13 @@ def _history(board: Board) -> Table | None:
     if not gone:
         return None
     columns = [
-        Column("date", "Date", "short"), Column("model", "Model"), Column("runtime", "Run as", "short"),
-        Column("value", "Value", "number"), Column("record", "Record", "short"),
-        Column("why", "Replaced because", "wide"),
+        Column("record", "Record", "short"), Column("model", "Model"), Column("runtime", "Run as", "short"),
+        Column("value", "Value", "number"), Column("why", "Replaced because", "wide"),
     ]  # fmt: skip
     lines = []
     for row in gone:
         why = f"{REASON_TITLES[row.erratum.reason]}: {row.erratum.text}" if row.erratum else "a newer record"
-        cells = [t.text(row.record.created[:10]), t.text(row.record.model.name), t.text(run_as(row))]
-        cells += [estimate(row.headline), Cell("json", href=f"../{row.path}"), t.text(why)]
+        day = Cell(row.record.created[:10], sort=row.record.created, href=f"../{row.path}")
+        cells = [day, t.text(row.record.model.name), t.text(run_as(row)), estimate(row.headline), t.text(why)]
         lines.append(Line(cells, struck=row.erratum is not None))
     return Table("history", "Earlier and superseded records", columns, lines, "Earlier and superseded records")

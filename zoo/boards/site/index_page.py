@@ -22,6 +22,8 @@ from zoo.boards.site.tables import Cell, Column, Line, Table
 from zoo.boards.text import DASH, TASK_TITLES, interval, megabytes, millions
 from zoo.results.reported import figures as reported_figures
 
+_ORDER = ("verified", "unverified", "deprecated", "reported-only")
+
 
 def index_page(collection: Collection) -> dict[str, Any]:
     """Returns what the template needs."""
@@ -43,7 +45,8 @@ def index_page(collection: Collection) -> dict[str, Any]:
 
 def _boards(collection: Collection) -> Table:
     columns = [
-        Column("board", "Board", "wide"), Column("task", "Task", "short"), Column("metric", "Headline metric", "short"),
+        Column("board", "Board", "wide"), Column("task", "Task", "short", hidden=True),
+        Column("metric", "Headline metric", "short"),
         Column("best", "Best ranked model", about="held out, measured here on a whole copy of real data"),
         Column("value", "Its value", "number"), Column("ranked", "Ranked", "number"),
         Column("measured", "Not rankable", "number"), Column("reported", "Reported only", "number"),
@@ -60,7 +63,8 @@ def _boards(collection: Collection) -> Table:
         name = best.record.model.name if best else None
         unranked = sum(not r.ranked for r in board.rows)
         cells = [
-            Cell(protocol.title, sort=protocol.title.lower(), href=f"boards/{board.name}.html"),
+            Cell(protocol.title, sort=protocol.title.lower(), href=f"boards/{board.name}.html",
+                 more=TASK_TITLES[protocol.task]),
             t.text(TASK_TITLES[protocol.task]), t.text(headline_title(protocol)),
             t.text(name, href=f"models/{name}.html" if name else None),
             t.figure(best.headline.value, interval(best.headline)) if best else Cell(DASH),
@@ -93,7 +97,10 @@ def _models(collection: Collection) -> Table:
         for figure in reported_figures(file):
             if figure.entry:
                 figures[figure.entry] = figures.get(figure.entry, 0) + 1
-    lines = [_model(collection, name, machine, figures.get(name, 0)) for name in model_names(collection)]
+    entries = collection.registry.entries
+    # What can be run comes first: most names are known from papers only.
+    names = sorted(model_names(collection), key=lambda n: _ORDER.index(entries[n].status) if n in entries else 0)
+    lines = [_model(collection, name, machine, figures.get(name, 0)) for name in names]
     return Table("models-table", "Every model of the registry", columns, lines)
 
 

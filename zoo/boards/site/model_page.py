@@ -60,7 +60,7 @@ def _measured(collection: Collection, name: str) -> Table:
         Column("board", "Board", "wide"), Column("metric", "Metric", "short"), Column("value", "Value", "number"),
         Column("rank", "Rank", "number"), Column("training", "Training data", "flag"),
         Column("reported", "Reported", "number"), Column("gap", "Gap", "number"), Column("reason", "Reason"),
-        Column("runtime", "Run as", "short"), Column("date", "Date", "short"), Column("record", "Record", "short"),
+        Column("runtime", "Run as", "short"), Column("record", "Record", "short"),
     ]  # fmt: skip
     lines = []
     for board in collection.boards:
@@ -77,7 +77,7 @@ def _measured(collection: Collection, name: str) -> Table:
                 t.text(board.protocol.title, href=f"../boards/{board.name}.html"),
                 t.text(headline_title(board.protocol)), estimate(row.headline),
                 Cell(rank.text, sort=rank.place) if rank else Cell(DASH, title=row.why_not_ranked), flag, *beside(row),
-                t.text(run_as(row)), t.text(record.created[:10]), Cell("json", href=f"../{row.path}"),
+                t.text(run_as(row)), Cell(record.created[:10], sort=record.created, href=f"../{row.path}"),
             ]  # fmt: skip
             lines.append(Line(cells))
     return Table("measured", "Measured here", columns, lines, "Measured here")
@@ -132,11 +132,15 @@ def _timed(collection: Collection, name: str) -> Table:
         cells = [
             t.text(runtime), t.text(asked.precision), t.figure(asked.threads, str(asked.threads)), t.text(record.stage),
             t.text(record.scenario.title), *(t.milliseconds(record.percentile(p)) for p in (50, 90, 99)), rate(timing),
-            t.figure(record.peak_rss_mib, three_digits(record.peak_rss_mib)), t.text(timing.machine),
-            Cell("json", href=f"../{timing.path}"),
+            t.figure(record.peak_rss_mib, three_digits(record.peak_rss_mib)),
+            t.text(timing.machine_code, title=timing.machine),
+            Cell(record.created[:10], sort=record.created, href=f"../{timing.path}"),
         ]  # fmt: skip
         lines.append(Line(cells, timing_filters(timing)))
-    return Table("latency", "Latency", columns, lines, "Latency")
+    machines = sorted({(x.machine_code, x.machine) for x in timings})
+    about = "; ".join(f"{code}: {title.rsplit(' (', 1)[0]}" for code, title in machines) + "."
+    folded = f"{len(lines)} cases" if len(lines) > 12 else ""
+    return Table("latency", "Latency", columns, lines, "Latency", about, folded)
 
 
 def _steps(entry: ModelEntry | None) -> list[tuple[str, str]]:

@@ -90,6 +90,7 @@ class Table:
         lines: Its rows.
         heading: Above it; none where it is empty.
         intro: A sentence above it.
+        folded: What opens it, where it is closed at first.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Table:
     lines: Sequence[Line]
     heading: str = ""
     intro: str = ""
+    folded: str = ""
 
 
 @dataclass(frozen=True)
