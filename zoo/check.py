@@ -40,6 +40,11 @@ def schema_text() -> str:
     return json.dumps(RegistryFile.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
+def _own_files(given: Arguments) -> tuple[str, ...]:
+    """The user's registry files: what ``registry=`` names besides true."""
+    return tuple(p for p in given.registry if p.lower() not in ("true", "1", "yes"))
+
+
 def _registry(given: Arguments) -> None:
     from zoo._util.files import resource, write_text
     from zoo.protocols import list_protocols
@@ -47,7 +52,7 @@ def _registry(given: Arguments) -> None:
     from zoo.registry.loading import read_registry_file
     from zoo.results.evidence import unearned
 
-    extra = tuple(p for p in given.registry if p.lower() not in ("true", "1", "yes"))
+    extra = _own_files(given)
     registry = load_registry(extra)
     for file in extra:
         read_registry_file(Path(file))
@@ -96,7 +101,7 @@ def _models(given: Arguments) -> None:
     from zoo.runs.readings import in_words
     from zoo.runs.verify import verify_entry
 
-    registry = load_registry()
+    registry = load_registry(_own_files(given))
     for entry in registry.match(given.model):
         name = entry.name
         evidence = verify_entry(

@@ -154,3 +154,13 @@ def test_readings_are_two_or_more_and_one_is_declared(tmp_path: Path) -> None:
             ModelEntry.model_validate(tiny_entry(tmp_path / "tiny.onnx", readings=readings))
     good = [{"name": "a", **reading}, {"name": "b", **reading, "activation": "none"}]
     assert ModelEntry.model_validate(tiny_entry(tmp_path / "tiny.onnx", readings=good)).readings[1].name == "b"
+
+
+def test_the_command_takes_a_registry_file_of_ones_own(tmp_path: Path) -> None:
+    _stand_in(tmp_path, 0.0, 0.9)
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo.check", "model=stand-in", f"registry={tmp_path / 'mine.yaml'}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the file supports the declared reading 'times-five'" in done.stdout
