@@ -21,7 +21,7 @@ from zoo.cli import (
     say,
     words,
 )
-from zoo.errors import RecordError, UsageError
+from zoo.errors import MissingError, RecordError, UsageError
 
 SUMMARY = "Score stored predictions again, or CSV files of OpenFace, without running a model."
 EXAMPLE = (
@@ -37,6 +37,11 @@ KEYS = (
     ),
     Key("dataset", "csv: disfa, bp4d ...: what the files are of"),
     Key("model", "csv: the entry whose outputs the columns are [openface2]"),
+    Key(
+        "openface",
+        "openface2-svr: your OpenFace 2 folder; its AU models are computed here on the files' features",
+        path,
+    ),
     Key("partial", "csv: true: score what there are files for, though files are missing", boolean, False),
     Key("out", "csv: folder of records and boards [zoo-results]", path),
     *READING,
@@ -46,7 +51,7 @@ KEYS = (
     FORMAT,
 )
 
-_CSV_KEYS = ("dataset", "model", "partial", "out", *(k.name for k in READING))
+_CSV_KEYS = ("dataset", "model", "openface", "partial", "out", *(k.name for k in READING))
 
 
 def _body(given: Arguments) -> int:
@@ -74,16 +79,24 @@ def _score_csv(given: Arguments) -> int:
     from zoo.results import save_record
     from zoo.runs import Settings
     from zoo.runs.openface import match_files
-    from zoo.runs.openface_score import found_files, score_openface
+    from zoo.runs.openface_score import found_files, own_models, score_openface
     from zoo.runs.scoring import scorable_tasks
 
     if given.dataset is None:
         raise UsageError("csv= needs dataset=", fix="say what the files are of: dataset=disfa root=/data/DISFA")
     entry = load_registry(given.registry).get(given.model or "openface2")
-    if entry.family != "openface2":
+    if entry.family not in ("openface2", "openface2-svr"):
         raise UsageError(
             f"'{entry.name}' does not write OpenFace 2's CSV files", fix="model=openface2, or python -m zoo.eval"
         )
+    own = entry.family == "openface2-svr"
+    if own and given.openface is None:
+        raise MissingError(
+            f"'{entry.name}' needs OpenFace's AU models", why="they may not be passed on",
+            fix="openface=<your OpenFace 2 folder>, with the folder AU_predictors in it",
+        )  # fmt: skip
+    if given.openface and not own:
+        raise UsageError("openface= belongs to model=openface2-svr", fix="leave it out: the columns are read")
     if given.protocol:
         protocol = load_protocol(given.protocol)
     else:
@@ -95,9 +108,10 @@ def _score_csv(given: Arguments) -> int:
         if finding.severity != "note" or finding.code == "licence":
             say(f"{finding.severity}: {finding.message}")
     files = match_files([Path(name).expanduser() for name in given.csv], index)
+    made, read = own_models(given.openface) if own else (found_files(files), None)
     done = score_openface(
-        entry, index, protocol, files, found_files(files), Settings(resamples=given.resamples, seed=given.seed),
-        partial=given.partial,
+        entry, index, protocol, files, made, Settings(resamples=given.resamples, seed=given.seed),
+        read=read, incomplete=given.partial,
     )  # fmt: skip
     for line in done.problems:
         say(f"warning: {line}")
@@ -132,7 +146,7 @@ def _score_predictions(given: Arguments) -> int:
     from zoo.registry import load_registry
     from zoo.runs.challenge import Part, multitask_scores
     from zoo.runs.predictions import predictions_key, read_predictions
-    from zoo.runs.scoring import output_for, score_predictions
+    from zoo.runs.scoring import as_stored, output_for, score_predictions
 
     registry = load_registry(given.registry)
     parts: list[Part] = []
@@ -149,7 +163,8 @@ def _score_predictions(given: Arguments) -> int:
                 fix="root=<the copy that they were made from>, or run zoo.eval on this one",
             )  # fmt: skip
         scored = score_predictions(
-            read_predictions(file), index, protocol, assign_folds(protocol, index), output_for(protocol, entry)[0],
+            read_predictions(file), index, protocol, assign_folds(protocol, index),
+            as_stored(output_for(protocol, entry)[0], key),
             resamples=given.resamples, seed=given.seed,
         )  # fmt: skip
         parts.append((entry.name, protocol, scored.views[0], bool(scored.missing_labels)))

@@ -154,7 +154,7 @@ def test_a_missing_file_is_not_passed_over(twin: Index, tmp_path: Path) -> None:
     (tmp_path / f"LeftVideo{twin.subjects[1]}_comp.csv").unlink()
     with pytest.raises(DatasetError, match=rf"no CSV file .* 1 files(.|\n)*{twin.subjects[1]}(.|\n)*partial=true"):
         run(twin, tmp_path)
-    done = run(twin, tmp_path, partial=True)
+    done = run(twin, tmp_path, incomplete=True)
     assert (done.record.coverage.samples, done.record.dataset.complete) == (40, False)
     assert twin.subjects[1] in done.problems[0]
     assert {s.subject for s in done.record.subjects} == {twin.subjects[0], twin.subjects[2]}
@@ -170,11 +170,11 @@ def test_a_file_of_another_video_is_refused(twin: Index, tmp_path: Path) -> None
     )):  # fmt: skip
         write_sequence(tmp_path / str(number) / name, rows)
         with pytest.raises(DatasetError, match=words):
-            run(twin, tmp_path / str(number), partial=True)
+            run(twin, tmp_path / str(number), incomplete=True)
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / name).write_text("face,confidence,AU01_r\n0,0.9,1\n")
     with pytest.raises(DatasetError, match="it is a picture's"):
-        run(twin, tmp_path / "image", partial=True)
+        run(twin, tmp_path / "image", incomplete=True)
 
 
 def test_real_people_of_disfa_are_in_sample(twin: Index, tmp_path: Path) -> None:

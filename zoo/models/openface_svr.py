@@ -15,13 +15,15 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import ContractError
+from zoo._util.files import content_hash, sha256_of
+from zoo.errors import ContractError, MissingError
+from zoo.models.openface_csv import OpenFaceTable, read_openface_csv
 
 HOG, SHAPE, MODES = 4464, 204, 34
 FEATURES = HOG + SHAPE + MODES
@@ -233,6 +235,78 @@ def _lines(path: Path) -> list[str]:
 
 def _pairs(path: Path) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(" ") for line in _lines(path))}
+
+
+def find_predictors(folder: Path) -> Path:
+    """Returns ``AU_predictors`` of an OpenFace folder: itself, beside the programs, or in the source tree.
+
+    Raises:
+        MissingError: It is in none of these.
+    """
+    below = ("", "bin", "build/bin", "lib/local/FaceAnalyser")
+    for place in (folder, *(folder / part / "AU_predictors" for part in below)):
+        if (place / "main_static_svms.txt").is_file():
+            return place
+    raise MissingError(
+        "OpenFace's AU models are not there", where=str(folder), why="no AU_predictors/main_static_svms.txt below it",
+        fix="openface=<your OpenFace 2 folder> (https://github.com/TadasBaltrusaitis/OpenFace, academic licence)",
+    )  # fmt: skip
+
+
+def models_hash(folder: Path) -> str:
+    """Names the AU models of a folder by their files' names and contents: 12 hex digits."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".dat", ".txt"))
+    return content_hash([[p.relative_to(folder).as_posix(), sha256_of(p)] for p in files], 12)
+
+
+def read_with_models(csv: Path, predictors: Predictors) -> OpenFaceTable:
+    """Reads a CSV file of FeatureExtraction and puts what static models say of its own features in its AU columns.
+
+    Args:
+        csv: Written with ``-aus -pdmparams -hogalign``; the ``.hog`` file lies beside it.
+        predictors: Static models.
+
+    Returns:
+        The table, one row a frame, nothing smoothed: as FaceLandmarkImg treats a picture.
+
+    Raises:
+        DatasetError: Not such a file.
+        ContractError: The ``.hog`` file is missing, or not of this CSV file.
+    """
+    import pandas as pd
+
+    table = read_openface_csv(csv)
+    hog, good = read_hog(csv.with_suffix(".hog"))
+    wanted = [f"p_{i}" for i in range(MODES)]
+    raw = pd.read_csv(csv, skipinitialspace=True)
+    raw.columns = [c.strip() for c in raw.columns]
+    if missing := [name for name in wanted if name not in raw.columns]:
+        raise ContractError(
+            f"{csv.name} has no column {missing[0]}", where=str(csv), fix="run FeatureExtraction with -pdmparams too"
+        )
+    if table.kind != "sequence" or len(raw) != len(table.frame) or len(hog) != len(raw):
+        raise ContractError(
+            f"{csv.with_suffix('.hog').name} is not of {csv.name}", where=str(csv),
+            why=f"{len(hog)} frames of features, {len(raw)} rows, {len(table.frame)} frames; one a frame is needed",
+            fix="run FeatureExtraction -aus -pdmparams -hogalign again",
+        )  # fmt: skip
+    order = np.argsort(raw["frame"].to_numpy(), kind="stable")
+    if (good[order] != table.success).any():
+        raise ContractError(
+            f"{csv.with_suffix('.hog').name} is not of {csv.name}", where=str(csv),
+            why="it says of other frames that they were tracked",
+        )  # fmt: skip
+    parameters = raw[wanted].to_numpy(np.float64)
+    said = predictors.predict(predictors.features(hog, parameters))
+
+    def measured(kind: str) -> dict[str, NDArray[np.float32]]:
+        return {
+            name[:4]: np.where(table.success, values[order], np.nan).astype(np.float32)
+            for name, values in said.items()
+            if name.endswith(kind)
+        }
+
+    return replace(table, intensity=measured("_r"), occurrence=measured("_c"))
 
 
 def read_hog(path: Path) -> tuple[Floats, NDArray[np.bool_]]:

@@ -22,7 +22,7 @@ from zoo.metrics.evaluate import METRICS, Difference, Evaluation, holm, paired_d
 from zoo.results.record import Contamination, Estimate
 from zoo.runs.checkpoints import assign_checkpoints
 from zoo.runs.predictions import column, predictions_key, read_predictions
-from zoo.runs.scoring import RESAMPLES, SEED, Scored, labels_scored, output_for, score_predictions
+from zoo.runs.scoring import RESAMPLES, SEED, Scored, as_stored, labels_scored, output_for, score_predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -311,7 +311,7 @@ def compare(
             f"the predictions of {', '.join(other)} are of another copy of the dataset", where=str(index.root),
             fix="root=<the copy that they were made from>, or run zoo.eval on this one",
         )  # fmt: skip
-    outputs = [output_for(protocol, s.entry)[0] for s in stored]
+    outputs = [as_stored(output_for(protocol, s.entry)[0], s.key) for s in stored]
     shared = protocol.labels
     if protocol.task != "expression":
         given = [set(labels_scored(protocol, output)) for output in outputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,7 @@ def predictions_from_openface_csv(
     index: Index,
     entry: ModelEntry,
     gaps: list[Gap] | None = None,
+    read: Callable[[Path], OpenFaceTable] | None = None,
 ) -> pa.Table:
     """Makes predictions of OpenFace's CSV files, in the form that :func:`zoo.runs.scoring.score_predictions` takes.
 
@@ -109,6 +110,7 @@ def predictions_from_openface_csv(
         index: The dataset.
         entry: The model whose outputs the columns are, ``openface2``.
         gaps: Takes what is missing inside the files.
+        read: Reads a file; None takes its columns as they are.
 
     Returns:
         Rows of the index that the files cover, ascending: ``row``, ``face_found`` (OpenFace's ``success``),
@@ -128,7 +130,7 @@ def predictions_from_openface_csv(
     faceless: list[dict[str, NDArray[Any]]] = []
     first: Path | None = None
     for unit, file in files.items():
-        part, gap = _part(index, unit, units[unit], read_result(file), entry)
+        part, gap = _part(index, unit, units[unit], (read or read_result)(file), entry)
         if gap is not None and gaps is not None:
             gaps.append(gap)
         if len(part) == _BARE:  # a picture without a face: its columns are the others'

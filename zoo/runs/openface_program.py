@@ -23,6 +23,7 @@ import numpy as np
 from zoo._util.cpu import usable_cores
 from zoo._util.files import canonical_json, content_hash, sha256_of, write_text, zoo_home
 from zoo.errors import DatasetError, MissingError, UsageError, ZooError
+from zoo.models.openface_svr import models_hash
 from zoo.registry.schema import ModelEntry
 from zoo.runs.evaluate import Evaluated, Settings, progress_bar, quiet
 from zoo.runs.openface import DETAILS, predictions_from_openface_csv
@@ -110,12 +111,8 @@ def find_program(given: str | None = None) -> Program:
 
 
 def _models_hash(folder: Path) -> str:
-    """Names the AU models beside a program, by the files' names and contents."""
     models = folder / "AU_predictors"
-    files = sorted(p for p in models.rglob("*") if p.is_file() and p.suffix in (".dat", ".txt"))
-    if not files:
-        return "not found beside it"
-    return content_hash([[p.relative_to(models).as_posix(), sha256_of(p)] for p in files], 12)
+    return models_hash(models) if models.is_dir() else "not found beside it"
 
 
 def _container(engine: str, image: str) -> Program:

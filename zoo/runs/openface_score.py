@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from zoo.runs.scoring import labels_scored, output_for, score_predictions
 
 if TYPE_CHECKING:
     from zoo.datasets.base import Index
+    from zoo.models.openface_csv import OpenFaceTable
     from zoo.protocols.schema import ProtocolFile
 
 
@@ -62,6 +64,29 @@ def found_files(files: Mapping[str, Path]) -> Made:
     return Made("openface-csv", "unknown version", (*steps, "columns AU.._r and AU.._c as they are"))
 
 
+def own_models(folder: Path) -> tuple[Made, Callable[[Path], OpenFaceTable]]:
+    """Describes OpenFace's static models applied to the features that FeatureExtraction wrote, and gives the reader.
+
+    Args:
+        folder: An OpenFace folder, or its ``AU_predictors``.
+
+    Raises:
+        MissingError: No models there.
+        ContractError: A file of them is missing or damaged.
+    """
+    from zoo.models.openface_svr import find_predictors, models_hash, read_predictors, read_with_models
+
+    place = find_predictors(folder)
+    predictors = read_predictors(place)
+    steps = (
+        "OpenFace's own detection, landmarks, alignment and features: .hog and p_0 to p_33 of FeatureExtraction",
+        "static models of AU_predictors, computed here; nothing is taken off for the person, nothing smoothed",
+    )
+    return Made("openface-models", f"AU models {models_hash(place)}", steps, threads=1), partial(
+        read_with_models, predictors=predictors
+    )
+
+
 def score_openface(
     entry: ModelEntry,
     index: Index,
@@ -70,13 +95,14 @@ def score_openface(
     made: Made,
     settings: Settings,
     *,
-    partial: bool = False,
+    read: Callable[[Path], OpenFaceTable] | None = None,
+    incomplete: bool = False,
     started: float | None = None,
 ) -> Evaluated:
     """Scores OpenFace's CSV files on a copy of a dataset under a protocol.
 
     A failed frame (``success`` 0) is a sample without a face. A frame that a file should have and has not is one too,
-    counted as not decoded, and is reported; a whole file that is missing is an error, or left out with ``partial``.
+    counted as not decoded, and is reported; a whole file that is missing is an error, or left out with ``incomplete``.
 
     Args:
         entry: ``openface2`` or another entry with its outputs.
@@ -85,7 +111,8 @@ def score_openface(
         files: What :func:`zoo.runs.openface.match_files` gives.
         made: How the files came to be.
         settings: Of the bootstrap; the rest is not used.
-        partial: Score what there are files for; the record says that the copy is incomplete.
+        read: Reads a file; None takes its columns as they are.
+        incomplete: Score what there are files for; the record says that the copy is incomplete.
         started: ``time.perf_counter()`` at the beginning.
 
     Raises:
@@ -98,14 +125,14 @@ def score_openface(
     derived = output_for(protocol, entry)[1]
     folds = assign_folds(protocol, index)
     gaps: list[Gap] = []
-    table = predictions_from_openface_csv(files, index, entry, gaps)
+    table = predictions_from_openface_csv(files, index, entry, gaps, read)
     output = output_of(table, entry, output_for(protocol, entry)[0].task)
     labels_scored(as_coded(protocol, index), output)
 
     folders = {unit for unit in files if unit.endswith("/")}
     covered = np.array([f in files or f"{f.rpartition('/')[0]}/" in folders for f in index.file.tolist()], bool)
     absent = sorted(set(index.file[(folds >= 0) & ~covered].tolist()))
-    if absent and not partial:
+    if absent and not incomplete:
         raise DatasetError(
             f"no CSV file of OpenFace for {len(absent)} files that {protocol.ref} scores", where=str(index.root),
             why=", ".join(absent[:5]) + (", ..." if len(absent) > 5 else ""),

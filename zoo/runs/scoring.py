@@ -5,6 +5,7 @@ Every metric can be computed again from the predictions without running a model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -68,6 +69,17 @@ def output_for(protocol: ProtocolFile, entry: ModelEntry) -> tuple[Output, str |
         why=f"the protocol scores {protocol.task}; the model gives {', '.join(entry.tasks)}",
         fix=f"python -m zoo.show task={protocol.task}",
     )
+
+
+def as_stored(output: Output, key: Mapping[str, Any]) -> Output:
+    """Returns an output with the labels that stored predictions have: an older program gives fewer than its entry says.
+
+    Args:
+        output: The entry's output.
+        key: The predictions' key; ``labels`` is in it where they may be fewer.
+    """
+    labels = key.get("labels")
+    return output if labels is None else output.model_copy(update={"labels": tuple(labels)})
 
 
 def scorable_tasks(entry: ModelEntry) -> tuple[Task, ...]:
