@@ -272,3 +272,30 @@ def test_any_annotation_file_is_read_or_refused(tmp_path: Path, content: bytes) 
         assert len(AffectNet().index(tmp_path)) <= 1
     except ZooError as error:
         assert "1_exp.npy" in str(error)
+
+
+CELL = st.one_of(
+    st.sampled_from(
+        ["a/1.jpg", "../1.jpg", "/etc/hosts", "", "NULL", "0", "7", "8", "11", "-2", "0.5", "nan", "inf", '"']
+    ),
+    st.text(max_size=6),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(st.lists(st.lists(CELL, min_size=1, max_size=10).map(",".join), max_size=5))
+def test_any_list_is_read_or_refused(tmp_path: Path, lines: list[str]) -> None:
+    write_list(tmp_path, [row("a/1.jpg", 1)])
+    path = tmp_path / LISTS / "validation.csv"
+    path.write_bytes("\n".join([",".join(row("a/1.jpg", 3, 0.5, -0.5)), *lines]).encode("utf-8", "surrogatepass"))
+    try:
+        index = AffectNet().inspect(tmp_path)
+    except ZooError as error:
+        assert "validation.csv" in str(error)
+        return
+    assert set(index.labels["expression"].values.tolist()) <= set(range(-1, 8))
+    affect = index.labels["valence-arousal"].values
+    assert np.isnan(affect).any() or np.abs(affect).max() <= 1
+    assert all(file.startswith("Manually_Annotated_Images/") and ".." not in file for file in index.file.tolist())
+    assert np.isfinite(index.box).all()
+    assert index.labels["expression"].values[0] == 3

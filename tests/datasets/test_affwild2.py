@@ -212,3 +212,20 @@ def test_no_wrong_value_in_silence(challenge: str, rows: list[str]) -> None:
         else:
             np.testing.assert_allclose(values, [float(c) for c in line.split(b",")], rtol=1e-6)
             assert all(0 <= v < len(MTL_CLASSES) if challenge == "expr" else -1 <= v <= 1 for v in values)
+
+
+@given(
+    st.lists(st.lists(CELL, min_size=1, max_size=16).map(",".join), max_size=6),
+    st.sampled_from(["v/00001.jpg", "v/2.png"]),
+)
+def test_any_multitask_list_is_read_or_refused(rows: list[str], image: str) -> None:
+    audit = Audit()
+    lines = [f"{image},{row}" for row in rows]
+    content = "\n".join([f"image,valence,arousal,expression,{AU}", f"w/1.jpg,0.5,-0.5,3,{PRESENT}", *lines])
+    table = read_multitask(content.encode("utf-8", "replace"), "f", audit)
+    assert table is not None
+    assert (table.video[0], table.expression[0], table.au[0].tolist()) == ("w", 3, [1.0] * 12)
+    assert set(table.expression.tolist()) <= set(range(-1, 8))
+    assert np.isnan(table.affect).any() or np.abs(table.affect).max() <= 1
+    assert set(table.au[~np.isnan(table.au)].tolist()) <= {0.0, 1.0}
+    assert len(table.video) == len(rows) + 1 or any(f.severity == "error" for f in audit.findings)

@@ -132,3 +132,10 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     assert np.isnan(values).all() or set(values.tolist()) <= {0.0, 1.0}
     if content.strip():
         assert audit.findings or values.any() or len(content.split()) <= 2
+
+
+@pytest.mark.parametrize("content", [b"", b"  \r\n\n"])
+def test_an_empty_facs_file_is_not_a_peak_without_units(content: bytes) -> None:
+    audit = Audit()
+    assert np.isnan(read_facs(content, "f", audit)).all()
+    assert [(f.severity, f.code) for f in audit.findings] == [("warning", "missing-labels")]

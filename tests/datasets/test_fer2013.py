@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zoo.datasets import load_index
 from zoo.datasets.base import Finding, Index, pictures
-from zoo.datasets.fer2013 import COUNTS, PLUS_CLASSES, SPLITS, VOTES, Fer2013, FerPlus, decide, read_votes
+from zoo.datasets.fer2013 import COUNTS, PLUS_CLASSES, SPLITS, USAGES, VOTES, Fer2013, FerPlus, decide, read_votes
 from zoo.datasets.pixels import PixelTable
 from zoo.datasets.reader import Audit, Wanted
 from zoo.errors import DatasetError, DatasetMissingError, ImageError, UsageError
@@ -223,3 +223,31 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     assert len(votes) == len(split) == len(named)
     votes, split, named = read_votes(VOTE_HEADER.encode() + b"\n" + content, "f.csv", audit)
     assert len(votes) == len(split) == len(named)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                "{},{},{}".format,
+                st.integers(-2, 9),
+                st.sampled_from(["1 2", "x", ""]),
+                st.sampled_from(sorted(USAGES)),
+            ),
+            st.text(max_size=20),
+        ),
+        max_size=6,
+    )
+)
+def test_any_table_of_pictures_is_read_or_refused(tmp_path: Path, lines: list[str]) -> None:
+    write_faces(tmp_path)
+    with (tmp_path / "fer2013.csv").open("ab") as file:
+        file.write("\n".join(lines).encode("utf-8", "surrogatepass"))
+    index = Fer2013().inspect(tmp_path)
+    assert index.labels["expression"].values[: len(FACES)].tolist() == [e for e, _ in FACES]
+    assert set(index.labels["expression"].values.tolist()) <= set(range(-1, 7))
+    assert set(index.split.tolist()) <= set(SPLITS)
+    if not any(f.severity == "error" for f in index.findings):
+        added = "\n".join(lines).encode("utf-8", "replace").split(b"\n")
+        assert len(index) == len(FACES) + sum(bool(line.strip()) for line in added)

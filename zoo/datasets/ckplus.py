@@ -230,9 +230,12 @@ def read_facs(content: bytes, name: str, audit: Audit) -> NDArray[np.float32]:
     """Reads the AUs of a peak frame: 1 for those listed, whatever their grade, 0 for the others.
 
     Returns:
-        float32 ``[len(AU_NUMBERS)]``; NaN throughout where the file is damaged.
+        float32 ``[len(AU_NUMBERS)]``; NaN throughout where the file is damaged or empty: a peak shows some unit.
     """
     values = np.zeros(len(AU_NUMBERS), np.float32)
+    if not content.removeprefix(b"\xef\xbb\xbf").strip():
+        audit.warning("missing-labels", f"{name}: there is no AU in it; the peak counts as not coded")
+        return np.full(len(AU_NUMBERS), np.nan, np.float32)
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         if not line.strip():
             continue
