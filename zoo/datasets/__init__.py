@@ -301,7 +301,7 @@ class IntegrityReport:
 
 
 def check(name: str, root: str | Path | None = None, *, offline: bool | None = None, **options: str) -> IntegrityReport:
-    """Reads a copy however damaged it is and reports on it.
+    """Reads a copy however damaged it is, looks at the ends of every image file, and reports on it.
 
     Args:
         name: Dataset; see :func:`dataset_name`.
@@ -314,7 +314,12 @@ def check(name: str, root: str | Path | None = None, *, offline: bool | None = N
         DatasetMissingError: No copy there.
         DatasetError: A file that cannot be opened at all.
     """
+    from zoo.datasets.heads import damaged_images
+
     order = {"error": 0, "warning": 1, "note": 2}
     reader = get_dataset(name)
     index = reader.inspect(dataset_root(name, root, options, offline), **reader.chosen(options))
-    return IntegrityReport(index, tuple(sorted(index.findings, key=lambda f: order[f.severity])))
+    findings = [*index.findings]
+    if (damaged := damaged_images(index)) is not None:
+        findings.append(damaged)
+    return IntegrityReport(index, tuple(sorted(findings, key=lambda f: order[f.severity])))
