@@ -122,6 +122,8 @@ def open_fake(job: Job) -> FakeWorkload:
         os.kill(os.getpid(), 9)
     if name == "exits":
         os._exit(3)
+    if name == "large-batch" and job.case.scenario.batch >= 512:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: 77 GB")
     if name == "out-of-memory":
         raise MemoryError("64 GB")
     if name == "no-gpu" and job.case.asked.runtime != "torch":
@@ -131,12 +133,14 @@ def open_fake(job: Job) -> FakeWorkload:
     return FakeWorkload(job)
 
 
-def make_case(model: str = "fine", runtime: Any = "onnxruntime", scenario: str = "SingleStream", **change: Any) -> Case:
-    batch = {"MultiStream": 8, "Offline": 4}.get(scenario, 1)
+def make_case(model: str = "fine", runtime: Any = "onnxruntime", scenario: Any = "SingleStream", **change: Any) -> Case:
+    batch = {"MultiStream": 8, "Offline": 4}.get(scenario, 1) if isinstance(scenario, str) else scenario.batch
     fields: dict[str, Any] = {
         "model": model, "weights": "random", "asked": Asked(runtime=runtime, threads=1),
-        "scenario": Scenario(name=scenario, batch=batch, fps=30.0 if scenario == "Video" else None),
     }  # fmt: skip
+    if isinstance(scenario, str):
+        scenario = Scenario(name=scenario, batch=batch, fps=30.0 if scenario == "Video" else None)
+    fields["scenario"] = scenario
     return Case(**{**fields, **change})
 
 

@@ -87,6 +87,16 @@ def test_failures_become_invalid_records_and_the_rest_goes_on(tmp_path: Path, st
     assert sum("INVALID" in line for line in told) >= 5
 
 
+def test_a_batch_that_memory_does_not_hold_is_invalid_and_the_smaller_one_is_measured(
+    tmp_path: Path, start: Start
+) -> None:
+    batches = [Scenario(name="Offline", batch=b) for b in (512, 4)]
+    large, small = _run([make_case("large-batch", scenario=s) for s in batches], tmp_path, start)
+    assert large.scenario.batch == 512 and large.samples is None
+    assert large.verdict.reasons[0].startswith("out of memory (")
+    assert small.samples is not None and "memory" not in "; ".join(small.verdict.reasons)
+
+
 def test_scenarios_write_what_is_theirs(tmp_path: Path, start: Start) -> None:
     cases = [make_case(scenario=s) for s in ("MultiStream", "Offline", "Video")]
     suite = make_suite(measure=Measure(seconds=0.1, slice=0.05, rounds=3, most=5, warm_up=0.5, queries={

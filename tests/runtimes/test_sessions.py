@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -312,3 +313,19 @@ def test_opening_leaves_no_threads_behind(mobilefacenet) -> None:
     before = threading.active_count()
     list(session.stream((i, crops(m, 1)) for i in range(5)))
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_an_operator_that_a_runtime_lacks_is_named(mobilefacenet, tmp_path: Path, runtime: str) -> None:
+    import onnx
+
+    graph = onnx.load(mobilefacenet.files["fp32.onnx"])
+    first = graph.graph.node[0]
+    first.op_type, first.domain = "Frobnicate", "example.org"
+    del first.attribute[:]
+    graph.opset_import.append(onnx.helper.make_opsetid("example.org", 1))
+    onnx.save(graph, tmp_path / "strange.onnx")
+    files = {**mobilefacenet.files, "fp32.onnx": tmp_path / "strange.onnx"}
+    with pytest.raises((ContractError, RuntimeUnavailableError), match=r"refuses|cannot") as caught:
+        open_session(mobilefacenet.entry, files, mobilefacenet.tasks, runtime=runtime)
+    assert "Frobnicate" in str(caught.value)

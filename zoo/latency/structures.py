@@ -130,8 +130,8 @@ def build(name: str, seed: int = 0) -> nn.Module:
     """Makes a structure with seeded weights: 0..255 ``[n, 3, 224, 224]`` in, ``[n, columns]`` by name out.
 
     Initialisers leave whole tensors at 0 or 1, with which parts of a network compute nothing; they get noise. Batch
-    normalisation gets statistics of rendered faces, so that activations keep their size to the end. The weights are
-    kept in the cache folder.
+    normalisation gets statistics of rendered faces and of noise, so that activations keep their size to the end for
+    both: parity is checked on faces, an exported graph on noise. The weights are kept in the cache folder.
 
     Raises:
         UnknownNameError: No such structure.
@@ -171,7 +171,7 @@ def build(name: str, seed: int = 0) -> nn.Module:
         norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
         if norms:
-            Named(inner)(torch.from_numpy(_pictures(2)).permute(0, 3, 1, 2).float())
+            Named(inner)(torch.from_numpy(_faces_and_noise(2)).permute(0, 3, 1, 2).float())
         for hook in hooks:
             hook.remove()
         inner = _folded(inner)
@@ -273,6 +273,12 @@ def _pictures(seed: int) -> NDArray[np.uint8]:
     from zoo.latency.parity import golden_crops
 
     return golden_crops((*PREPROCESS.size, PREPROCESS.channels), CALIBRATION, seed=seed)
+
+
+def _faces_and_noise(seed: int) -> NDArray[np.uint8]:
+    faces = _pictures(seed)
+    noise = np.random.default_rng(seed).integers(0, 256, (CALIBRATION // 4, *faces.shape[1:]), np.uint8)
+    return np.concatenate([faces[len(noise) :], noise])
 
 
 def _nncf(name: str, seed: int, graph: Path, weights: Path) -> None:

@@ -39,12 +39,14 @@ class Pixels(nn.Module):
         a, b = affine(preprocess)
         self.register_buffer("a", torch.from_numpy(a), persistent=False)
         self.register_buffer("b", torch.from_numpy(b), persistent=False)
+        self.changes = bool((a != 1).any() or (b != 0).any())
         self.nchw = preprocess.layout == "nchw"
         self.order = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Maps uint8 ``[n, height, width, channels]`` to the float input."""
-        x = pixels.to(torch.float32) * self.a + self.b
+        x = pixels.to(torch.float32)
+        x = x * self.a + self.b if self.changes else x
         return x.permute(0, 3, 1, 2).contiguous(memory_format=self.order) if self.nchw else x
 
 
