@@ -1,7 +1,8 @@
 """Whether image files are whole, from their first and last bytes: what the check of a copy can afford.
 
-Decoding 150,000 frames of 1024 x 768 takes a quarter of an hour; a file cut short in copying, or an error page under a picture's
-name, shows in a few bytes. Files that pass may still fail to decode, and then count as failed when they are scored.
+Decoding 150,000 frames of 1024 x 768 takes a quarter of an hour; a file that was cut short in copying, or an error page
+under a picture's name, shows in a few bytes. Files that pass may still fail to decode, and then count as failed when
+they are scored.
 """
 
 from __future__ import annotations
