@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from tests.helpers.checkpoints import (
     stored_bytes,
 )
 from zoo.errors import ContractError, RegistryError
-from zoo.models import apply_outputs, load_family
+from zoo.models import apply_outputs, load_family, select_files
 from zoo.models.hf_vit import to_timm
 from zoo.models.networks import emonet, resmasknet
 from zoo.registry import ModelEntry
@@ -150,6 +152,38 @@ def test_the_hubs_transformer_runs_the_same_everywhere(tmp_path: Path, monkeypat
             build(entry, path)
     with pytest.raises(RegistryError, match="no Vision Transformer 'resnet18'"):
         build(entry.model_copy(update={"architecture": "resnet18"}), path)
+
+
+@pytest.mark.parametrize(
+    ("id2label", "words"),
+    [
+        ({"0": "Angry", "1": "disgust", "2": "fear", "3": "happy", "4": "neutral", "5": "sad", "6": "surprise"}, None),
+        ({"0": "sad", "1": "disgust", "2": "angry", "3": "neutral", "4": "fear", "5": "surprise", "6": "happy"},
+         "id2label: sadness, disgust, anger"),
+        ({"0": "Ahegao", "1": "angry", "2": "happy", "3": "neutral", "4": "sad", "5": "surprise"}, "id2label: ahegao"),
+        ({"1": "angry"}, "it has no '0'"),
+        (None, "it has no 'id2label'"),
+        (["angry"], "names no classes"),
+    ],
+)  # fmt: skip
+def test_the_order_of_classes_is_held_against_the_repositorys(tmp_path: Path, id2label: Any, words: str | None) -> None:
+    entry = entry_of("vit-face-expression")
+    raw = entry.model_dump(mode="json", exclude_none=True)
+    raw["weights"].append({"name": "config.json", "role": "config", "format": "json", "sha256": "0" * 64,
+                           "sources": ["path:config.json"]})  # fmt: skip
+    entry = type(entry).model_validate(raw)
+    for runtime in ("torch", "onnxruntime", "openvino"):
+        names = {w.name for w in select_files(entry, entry.tasks, runtime=runtime)}
+        assert names == {"vit-face-expression.safetensors", "config.json"}
+    config, path = tmp_path / "config.json", tmp_path / "m.safetensors"
+    config.write_text(json.dumps({} if id2label is None else {"id2label": id2label}))
+    files = {"vit-face-expression.safetensors": path, "config.json": config}
+    if words is None:
+        assert load_family(entry.family).graph(entry, files, entry.tasks).torch
+        return
+    with pytest.raises(ContractError) as caught:
+        load_family(entry.family).graph(entry, files, entry.tasks)
+    assert words in f"{caught.value.what} {caught.value.why}"
 
 
 def test_each_hub_repository_keeps_its_own_order_of_classes() -> None:

@@ -100,9 +100,9 @@ def load_family(name: str) -> Family:
 
 # Which of several files of one role serves a runtime, best first. A format that is not listed cannot serve it.
 _FORMATS: dict[str, tuple[FileFormat, ...]] = {
-    "onnxruntime": ("onnx", "safetensors", "torch", "keras-hdf5"),
-    "openvino": ("openvino-ir", "onnx", "safetensors", "torch", "keras-hdf5", "tflite"),
-    "torch": ("safetensors", "torch", "keras-hdf5", "onnx"),
+    "onnxruntime": ("onnx", "safetensors", "torch", "keras-hdf5", "json"),
+    "openvino": ("openvino-ir", "onnx", "safetensors", "torch", "keras-hdf5", "tflite", "json"),
+    "torch": ("safetensors", "torch", "keras-hdf5", "onnx", "json"),
 }
 
 
@@ -183,7 +183,7 @@ def select_files(
         found = _of_fold(entry, [w for w in entry.weights if w.role == role], fold)
         if not found:
             raise RegistryError(f"{entry.name}: no weights file has the role '{role}'", where="registry.yaml")
-        exact = [w for w in found if w.precision == precision]
+        exact = [w for w in found if w.precision == precision or w.format == "json"]  # text has no precision
         if not exact and precision in ("bf16", "fp16"):
             exact = [w for w in found if w.precision == "fp32"]
         if not exact:

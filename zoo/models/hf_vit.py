@@ -2,19 +2,21 @@
 
 The network is timm's of the same shape, so transformers is not needed. An entry names it by timm
 (``vit_base_patch16_224``) and gives the classes in the order of the repository's ``id2label``: repositories whose files
-look alike order their classes differently.
+look alike order their classes differently. A weights file of the role ``config`` and the format ``json``, the
+repository's ``config.json``, has that order checked whenever the model is opened.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo._util.optional import need
-from zoo.errors import RegistryError
-from zoo.models.base import Family, Files, Graph, the_file
+from zoo.errors import ContractError, RegistryError
+from zoo.models.base import Family, Files, Graph, output_roles, the_file
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry
 
@@ -27,6 +29,12 @@ TENSOR = "logits"
 
 EPSILON = 1e-12
 """Of every layer normalisation: the default of ``layer_norm_eps``."""
+
+_SPELLINGS = {
+    "angry": "anger", "disgusted": "disgust", "fearful": "fear", "scared": "fear", "happy": "happiness",
+    "joy": "happiness", "sad": "sadness", "surprised": "surprise",
+}  # fmt: skip
+"""What repositories call an expression, in lower case -> the project's label."""
 
 _WHOLE = {
     "vit.embeddings.cls_token": "cls_token",
@@ -102,13 +110,46 @@ def _module(entry: ModelEntry, role: str, state: Mapping[str, torch.Tensor], whe
     return Named(net, TENSOR).eval()
 
 
+def check_order(entry: ModelEntry, path: Path) -> None:
+    """Holds the classes of a repository's ``config.json`` against the entry's labels.
+
+    Raises:
+        ContractError: No such file, a class that is no expression here, or another order than the entry's.
+    """
+    try:
+        named = json.loads(path.read_text(encoding="utf-8"))["id2label"]
+        order = [str(named[str(i)]).strip().lower() for i in range(len(named))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ContractError(f"{path.name} names no classes", where=str(path), why=why) from None
+    found = tuple(_SPELLINGS.get(name, name) for name in order)
+    labels = entry.output("expression").labels
+    if found != labels:
+        raise ContractError(
+            f"{entry.name}: the repository orders its classes otherwise than the entry", where=str(path),
+            why=f"id2label: {', '.join(found)}; labels: {', '.join(labels)}",
+            fix="give 'labels' in the order of id2label, or the config.json that belongs to the checkpoint",
+        )  # fmt: skip
+
+
+def roles(entry: ModelEntry, tasks: Sequence[Task]) -> set[str]:
+    """Returns the checkpoint's role, and ``config`` where the entry has a ``config.json``."""
+    return output_roles(entry, tasks) | {w.role for w in entry.weights if w.role == "config"}
+
+
 def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
-    """Describes a checkpoint as a torch module."""
+    """Describes a checkpoint as a torch module; its order of classes is checked where the entry has a config file.
+
+    Raises:
+        ContractError: As :func:`check_order`.
+    """
     from zoo.models.checkpoints import read_state_dict
 
     role = entry.output(tasks[0]).role
+    if any(w.role == "config" for w in entry.weights):
+        check_order(entry, the_file(entry, files, "config")[1])
     file, path = the_file(entry, files, role)
     return Graph(torch=lambda: _module(entry, role, read_state_dict(file, path), path))
 
 
-FAMILY = Family(graph=graph)
+FAMILY = Family(graph=graph, roles=roles)

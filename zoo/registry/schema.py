@@ -19,7 +19,7 @@ NAME = r"^[a-z0-9][a-z0-9.-]*$"
 
 RuntimeName = Literal["onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-FileFormat = Literal["onnx", "safetensors", "torch", "keras-hdf5", "tflite", "openvino-ir"]
+FileFormat = Literal["onnx", "safetensors", "torch", "keras-hdf5", "tflite", "openvino-ir", "json"]
 
 
 class Frozen(BaseModel):
@@ -53,7 +53,8 @@ class WeightFile(Frozen):
     name: str = Field(pattern=r"^[\w+-][\w.+-]*$")
     """File name in the cache."""
     role: str = "model"
-    """What the file is to its family: ``model``, ``encoder``, ``au-intensity`` ..."""
+    """What the file is to its family: ``model``, ``encoder``, ``au-intensity`` ...; ``config``: a ``config.json``, in
+    which the family ``hf-vit`` looks up the order of the classes."""
     format: FileFormat
     precision: Precision = "fp32"
     """Precision of the arithmetic that the file declares; int8 files are artefacts of their own."""

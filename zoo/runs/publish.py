@@ -230,6 +230,7 @@ class _Work:
         chosen: tuple[WeightFile, ...] = ()
         with suppress(RuntimeUnavailableError):  # published as a graph: there is no checkpoint to convert
             chosen = select_files(self.entry, self.entry.tasks, runtime="torch", fold=fold)
+        chosen = tuple(w for w in chosen if w.format != "json")  # what it says was checked when the model was opened
         if not chosen or any(w.format not in ("torch", "safetensors") for w in chosen):
             return
         written = [self._converted(w) for w in chosen]
