@@ -1,15 +1,19 @@
 """How fast the whole way from files to stored predictions is, side by side with bare code that does nothing else.
 
-``python benchmarks/throughput.py images`` and ``... photographs`` print the tables of ``docs/faces.md``;
-``benchmarks/test_throughput.py`` runs the same under pytest-benchmark. Weights are seeded: a network's time is that of
-any weights in it. Contestants take turns, so that what else the machine does meets all of them; shares of others and
-of the hypervisor are shown.
+``python benchmarks/throughput.py run`` measures for about eight minutes, writes ``benchmarks/results/throughput.json``
+and the tables of ``docs/throughput.md``; ``tables`` draws them again from the record, ``check`` says whether they are
+what it says. ``images`` and ``photographs`` print one of them. ``benchmarks/test_throughput.py`` runs the same under
+pytest-benchmark. Weights are seeded: a network's time is that of any weights in it. Contestants take turns, so that
+what else the machine does meets all of them; shares of others and of the hypervisor are shown.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import platform
+import re
 import statistics
 import sys
 import tempfile
@@ -17,8 +21,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +38,20 @@ from zoo._util.cpu import usable_cores
 from zoo._util.files import sha256_of
 from zoo.latency.steal import between, read_counters
 from zoo.registry.schema import Preprocess
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "benchmarks" / "results" / "throughput.json"
+PAGE = ROOT / "docs" / "throughput.md"
+BLOCK = re.compile(r"(<!-- table: throughput-(\S+) -->\n).*?(<!-- end of table -->)", re.S)
+RUN = {"images": (2000, 3), "loop": (400, 2), "photographs": (200, 4)}
+"""Pictures and turns of a run of eight minutes; the DataLoader loop sees the first of the same pictures."""
+
+BESIDE_BARE = 0.95
+"""Goal: images a second of ``zoo.eval`` over those of the best bare pipeline."""
+BESIDE_LOOP = {"fp32": 2.0, "int8": 6.0}
+"""Goals: over those of the DataLoader loop."""
+FRAMES = {"fp32": 60.0, "int8": 120.0}
+"""Goals: photographs a second through the whole pipeline."""
 
 CLASSES = ("anger", "happiness", "neutral")
 SIDE = 256
@@ -473,13 +493,155 @@ def photographs_table(contest: Contest, parts: dict[str, float], cases: Sequence
     return rows
 
 
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Returns the median of a few rounds with its 95 % bootstrap interval: all resamples where they are few.
+
+    With three or four rounds it spans nearly all of them, and says so.
+    """
+    v = np.array(values, float)
+    if len(v) <= 5:
+        picks = np.array(list(product(range(len(v)), repeat=len(v))))
+    else:
+        picks = np.random.default_rng(0).integers(0, len(v), (10_000, len(v)))
+    medians = np.median(v[picks], axis=1)
+    low, high = np.percentile(medians, [2.5, 97.5], method="inverted_cdf")
+    return float(np.median(v)), float(low), float(high)
+
+
+def measure() -> dict[str, Any]:
+    """Runs both contests; returns the record."""
+    before = os.getloadavg()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        os.environ["ZOO_HOME"] = str(place / "home")
+        count, rounds = RUN["images"]
+        paths = write_pictures(place / "pictures", count)
+        registry = write_models(place, paths)
+        images, loop = Contest(count), Contest(RUN["loop"][0])
+        for turn in range(rounds):
+            for case in CASES:
+                one_turn(images, place, registry, paths, case, zoo_first=bool(turn % 2))
+            if turn < RUN["loop"][1]:
+                loop.run(LOOP, lambda c: timm_loop(paths[: loop.pictures], c))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ZOO_HOME"] = str(Path(folder) / "home")
+        photographs, parts = compare_photographs(Path(folder), *RUN["photographs"])
+    return {
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "cpu": _cpu(), "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
+        "versions": {n: version(n) for n in ("openvino", "onnxruntime", "torch", "pillow", "numpy")},
+        "load": [round(before[0], 2), round(os.getloadavg()[0], 2)],
+        "images": _stored(images), "loop": _stored(loop), "photographs": _stored(photographs),
+        "stages": {name: round(ms, 3) for name, ms in parts.items()},
+    }  # fmt: skip
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _stored(contest: Contest) -> dict[str, Any]:
+    return {
+        "pictures": contest.pictures,
+        "passes": {
+            name: [{k: v if v is None else round(v, 4) for k, v in asdict(p).items()} for p in passes]
+            for name, passes in contest.passes.items()
+        },
+    }
+
+
+def _kept(stored: dict[str, Any]) -> Contest:
+    passes = {name: [Pass(**p) for p in found] for name, found in stored["passes"].items()}
+    return Contest(stored["pictures"], passes)
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    middle, low, high = (format(v, form) for v in interval(values))
+    return f"{middle} [{low}, {high}]"
+
+
+def _rates(contest: Contest, name: str) -> list[float]:
+    return [contest.pictures / p.seconds for p in contest.passes[name]]
+
+
+def _counted(contest: Contest) -> str:
+    name, passes = next(iter(contest.passes.items()))
+    return f"{contest.pictures} pictures, {len(passes)} rounds ({name} and its like)"
+
+
+def tables(record: dict[str, Any]) -> dict[str, str]:
+    """Returns the page's tables by their names."""
+    from tabulate import tabulate
+
+    images, loop, photographs = (_kept(record[k]) for k in ("images", "loop", "photographs"))
+    beside = statistics.median(_rates(loop, LOOP))
+    rows = []
+    for runtime, precision in CASES:
+        bare, ours = (f"{who} {runtime} {precision}" for who in ("bare", "zoo.eval"))
+        pairs = list(zip(images.passes[ours], images.passes[bare], strict=True))
+        goal = BESIDE_LOOP.get(precision)
+        rows.append([
+            f"{runtime} {precision}", _spread(_rates(images, ours), ".0f"), _spread(_rates(images, bare), ".0f"),
+            _spread([b.seconds / a.seconds for a, b in pairs], ".2f"), f"{BESIDE_BARE:.2f}",
+            f"{statistics.median(b.cpu / a.cpu for a, b in pairs):.2f}",
+            _spread([rate / beside for rate in _rates(images, ours)], ".1f"), f"{goal:.0f}" if goal else "",
+            *_disturbance(images, ours),
+        ])  # fmt: skip
+    rows.append([LOOP, "", _spread(_rates(loop, LOOP), ".0f"), *[""] * 5, *_disturbance(loop, LOOP)])
+    head = ["", "`zoo.eval`, images/s", "bare, images/s", "ratio", "goal", "of processor time", "times the DataLoader",
+            "goal", "others", "stolen"]  # fmt: skip
+    shared = [n for n in record["stages"] if not n.startswith("AUs")]
+    frames = []
+    for runtime, precision in CASES:
+        name = f"{runtime} {precision}"
+        used = [record["stages"][n] for n in (*shared, f"AUs, {name}")]
+        goal = FRAMES.get(precision)
+        frames.append([
+            name, _spread(_rates(photographs, name), ".0f"), f"{goal:.0f}" if goal else "",
+            *(f"{u:.1f} ({100 * u / sum(used):.0f} %)" for u in used), *_disturbance(photographs, name),
+        ])  # fmt: skip
+    about = [
+        ["measured", record["created"]], ["machine", f"{record['cpu']}, {record['cores']} cores, {record['system']}"],
+        ["versions", ", ".join(f"{n} {v}" for n, v in (("Python", record["python"]), *record["versions"].items()))],
+        ["load before and after", ", ".join(map(str, record["load"]))],
+        ["rounds", ", ".join(_counted(c) for c in (images, loop, photographs))],
+    ]  # fmt: skip
+    names = [f"{n}, ms" for n in (*shared, "AUs")]
+
+    def draw(rows: list[list[str]], head: list[str]) -> str:
+        return str(tabulate(rows, head, tablefmt="github", disable_numparse=True))
+
+    return {
+        "images": draw(rows, head),
+        "photographs": draw(frames, ["", "photographs/s", "goal", *names, "others", "stolen"]),
+        "about": draw(about, ["", ""]),
+    }
+
+
+def render() -> str:
+    """Returns the page with its tables drawn again."""
+    drawn = tables(json.loads(RECORD.read_text(encoding="utf-8")))
+    return BLOCK.sub(lambda m: f"{m[1]}{drawn[m[2]]}\n{m[3]}", PAGE.read_text(encoding="utf-8"))
+
+
 def main() -> None:
-    """Prints a table: ``images|photographs [count] [rounds]``."""
+    """See the module; ``images|photographs [count] [rounds]`` prints a table."""
     from tabulate import tabulate
 
     what, *numbers = sys.argv[1:] or ["images"]
+    if what == "check":
+        raise SystemExit(render() != PAGE.read_text(encoding="utf-8") and "docs/throughput.md is out of date")
+    if what in ("run", "tables"):
+        if what == "run":
+            RECORD.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(render(), encoding="utf-8")
+        return
     if what not in ("images", "photographs"):
-        raise SystemExit("usage: python benchmarks/throughput.py images|photographs [count] [rounds]")
+        raise SystemExit("usage: python benchmarks/throughput.py run|tables|check|images|photographs [count] [rounds]")
     count, rounds = (int(n) for n in (*numbers, *("2000" if what == "images" else "500", "3")[len(numbers) :]))
     with tempfile.TemporaryDirectory() as folder:
         if what == "images":
