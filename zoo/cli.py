@@ -25,7 +25,7 @@ VERBS: dict[str, str] = {
     "export": "write a model as a file for OpenVINO or ONNX Runtime, also in int8",
     "fetch": "download and verify a model's weights",
     "publish": "give a model a home on the Hugging Face Hub",
-    "score": "score stored predictions again, without running a model",
+    "score": "score stored predictions again, or CSV files of OpenFace",
     "render": "write a synthetic copy of a dataset, to rehearse with",
     "bench": "measure latency and throughput by a suite",
     "leaderboard": "draw the boards from the records",
