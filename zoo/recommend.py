@@ -199,7 +199,7 @@ def _about(found: Recommendation) -> list[str]:
     else:
         bases = {c.score.basis for c in (*found.front, *(c for c, _ in found.dominated)) if c.score}
         text = {"measured": "measured here, held out", "reported": "PUBLISHED by others, not measured here"}
-        basis = " and ".join(text[b] for b in sorted(bases)) or "none known"
+        basis = " and ".join(text[b] for b in sorted(bases)) or "of no model that fits"
         lines = [f"scores: {protocol.title} ({protocol.ref}): {basis}"]
         if found.protocols:
             lines.append(f"scores of others (protocol=): {', '.join(found.protocols[:6])}")

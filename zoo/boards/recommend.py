@@ -225,8 +225,9 @@ def recommend(wish: Wish, collections: Sequence[Collection], here: str | None = 
         if reasons:
             out.append(Out(entry, tuple(reasons)))
             continue
-        usable: list[Timing | None] = [*timed] or [None]
-        fits += [Candidate(entry, score, t, (*score_notes, *_timing_notes(t, score))) for t in usable]
+        kept, faster = _as_scored(timed, wish)
+        usable: list[Timing | None] = [*kept] or [None]
+        fits += [Candidate(entry, score, t, (*score_notes, *_timing_notes(t, score), *faster)) for t in usable]
     lower = protocol is not None and protocol.primary.metric in LOWER_IS_BETTER
     front, dominated, unscored = _pareto(fits, wish.percent, lower)
     winner, why = _winner(front, unscored, wish.percent, lower)
@@ -348,7 +349,7 @@ def _score(
     if best is None:
         return None, notes
     where = place(best.source, best.table)
-    about = [where] + ([] if best.comparable.why == "same" else [WHY_TITLES[best.comparable.why]])
+    about = [where] + ([] if best.comparable.why == "same" else [f"protocol: {WHY_TITLES[best.comparable.why]}"])
     about += [{"other": "of other weights", "unknown": "weights not stated"}[best.weights]] if (
         best.weights in ("other", "unknown")
     ) else []  # fmt: skip
@@ -415,6 +416,29 @@ def _timings(
             return [], f"{name} at best {three_digits(best)} {unit} ({run_as})"
         left = passing
     return left, None
+
+
+def _as_scored(timed: list[Timing], wish: Wish) -> tuple[list[Timing], list[str]]:
+    """Leaves out other precisions than fp32 where fp32 meets the limits; what was asked for stays.
+
+    Scores are those of fp32, and it needs no pictures of the user's to calibrate with.
+
+    Returns:
+        The timings that are left; a note about the fastest that was left out, where it is faster.
+    """
+    exact = [t for t in timed if t.record.asked.precision == "fp32"]
+    if wish.precision or not exact:
+        return timed, []
+
+    def speed(timing: Timing) -> float:
+        value = _percentile(timing, wish.percent)
+        return float("inf") if value is None else value
+
+    best = min(timed, key=lambda t: (speed(t), t.path))
+    if best in exact or speed(best) >= min(map(speed, exact)):
+        return exact, []
+    asked = best.record.asked
+    return exact, [f"{three_digits(speed(best))} ms in {asked.runtime} {asked.precision} (precision={asked.precision})"]
 
 
 def _percentile(timing: Timing, percent: int) -> float | None:
