@@ -106,6 +106,7 @@ def test_every_entry_and_protocol_has_a_name_that_exists_or_is_planned(files: di
     assert without == {
         "affdex", "affdex-2", "cert", "dlib", "face-api-js", "facetracker", "imotions", "intraface",
         "libreface-combined", "mediapipe", "noldus-facereader", "openface1", "openface2-svr",
+        "savchenko-affwild2-heads",
     }  # fmt: skip
     protocols = {f.comparable.protocol for file in files.values() for f in figures(file)} - {None}
     assert protocols <= {p.id for p in list_protocols()} | PLANNED_PROTOCOLS
