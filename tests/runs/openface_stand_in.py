@@ -1,7 +1,8 @@
 """A stand-in for OpenFace's two programs: their command line, files and ways to fail, and no face analysis.
 
 It is copied as ``FeatureExtraction`` and ``FaceLandmarkImg`` into a folder. ``behaviour.json`` there says how it treats
-an input (by the name of its file): ``crash``, ``killed``, ``cut``, ``silent``, ``empty``, ``no-aus``, ``no-face``.
+an input (by the name of its file): ``crash``, ``killed``, ``cut``, ``silent``, ``empty``, ``no-aus``, ``no-face``,
+``hang``.
 Layout and habits: ``RecorderOpenFace.cpp`` and ``RecorderCSV.cpp``: one row a frame, the CSV file opened with the first
 row, the details file always written, exit code 0 for an input that cannot be read.
 """
@@ -10,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 INTENSITY = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -48,6 +50,8 @@ def main():
     for path in inputs:
         name = path.name if path.is_dir() else path.stem
         habit = habits.get(path.name)
+        if habit == "hang":
+            time.sleep(600)
         if habit == "silent":
             print("Could not open the input file", file=sys.stderr)
             continue

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,28 @@ def test_a_failure_is_told_and_the_rest_is_kept(twin: Index, tmp_path: Path, hab
     assert done.returncode == 0, done.stderr
     assert "2 of 3 CSV files are there" in done.stderr
     assert [Path(c.split()[2]).name for c in calls(program)] == [video(twin, n) for n in (0, 1, 2, 1)]
+
+
+def test_an_interrupted_run_goes_on(twin: Index, tmp_path: Path) -> None:
+    program = installation(tmp_path / "bin", **{video(twin, 1): "hang"})
+    asked = ("dataset=disfa", f"root={twin.root}", f"binary={program}")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "zoo.eval", "model=openface2", "resamples=20", *asked],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for _ in range(1200):
+        if len(calls(program)) == 2:
+            break
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and "the same command goes on from there" in said
+    (kept,) = (Path(os.environ["ZOO_HOME"]) / "openface").iterdir()
+    assert len(list(kept.glob("*.csv"))) == 1 and not list(kept.glob(".run-*"))
+    behave(program)
+    done = evaluate(*asked, cwd=tmp_path)
+    assert done.returncode == 0 and "1 of 3 CSV files are there" in done.stderr
+    assert [Path(c.split()[2]).name for c in calls(program)] == [video(twin, n) for n in (0, 1, 1, 2)]
 
 
 def test_other_models_or_a_touched_file_are_not_taken(twin: Index, tmp_path: Path) -> None:
