@@ -14,7 +14,7 @@ from zoo.boards.text import interval, number, percent
 from zoo.errors import RecordError
 from zoo.protocols import load_protocol
 from zoo.results import save_record
-from zoo.results.record import Estimate, ProtocolUsed
+from zoo.results.record import Estimate, LabelAudit, ProtocolUsed
 
 REF = "disfa-intensity-5fold@1"
 
@@ -103,10 +103,27 @@ def test_the_table_on_screen_says_what_must_be_known() -> None:
     record = record.model_copy(update={"dataset": _dataset(synthetic=True, complete=False)})
     text = result_table(record, protocol)
     for words in (
-        "AU01", "0.500 [0.400, 0.600]", "990 of 1000 (99.0 %)", "predicted absent", "1 could not be decoded",
+        "AU01", "0.500 [0.400, 0.600]", "990 of 1000 (99.0 %)", "the others are predicted 0", "1 could not be decoded",
         "in-sample (all 27 subjects)", "rehearsal", "INCOMPLETE", "mean over folds",
     ):  # fmt: skip
         assert words in text
+
+
+def test_tuned_thresholds_and_a_doubtful_label_order_are_said_on_screen() -> None:
+    protocol = load_protocol("disfa-occurrence-3fold")
+    tuned = make_record("m", 0.75, protocol=protocol.ref).views[0]
+    audit = LabelAudit(
+        metric="pcc", declared=0.1, best_other=0.6, order=protocol.labels, order_of="somebody", beaten=True
+    )
+    record = make_record("m", 0.5, protocol=protocol.ref, tuned=tuned, label_audit=audit)
+    text = result_table(record, protocol)
+    assert "tuned on the other folds (never comparable): F1 0.750 [0.650, 0.850]" in text
+    assert "LABEL ORDER: PCC is 0.100 in the order that the entry declares and 0.600 in that of somebody" in text
+    assert "predicted absent" in text
+    fine = record.model_copy(update={"tuned": None, "label_audit": audit.model_copy(update={"beaten": False})})
+    assert not {"tuned", "LABEL"} & set(result_table(fine, protocol).split())
+    one = load_protocol("bp4d-intensity-fera15")
+    assert "mean over folds" not in result_table(make_record("m", 0.5, protocol=one.ref), one)
 
 
 def test_numbers_are_written_one_way() -> None:

@@ -16,6 +16,7 @@ from zoo.boards.submit import changes, steps
 from zoo.boards.validate import check_records
 from zoo.errors import RecordError
 from zoo.leaderboard import main
+from zoo.registry import load_registry
 from zoo.results import save_record
 from zoo.results.latency_record import Samples, Verdict
 from zoo.results.record import Code, Coverage, Estimate, ResultRecord, SubjectScore, UsedFile
@@ -164,6 +165,14 @@ def test_the_steps_name_every_command(tmp_path: Path) -> None:
     for words in (branch, f"cp {path} {folder}{path.name}", "python -m zoo.leaderboard check=true"):
         assert words in text
     assert "mend" not in text
+    # The project's registry does not have the made-up model: its entry comes with the record.
+    assert "put the entry of quick-net into registry.yaml as you measured it" in text
+    assert "git add leaderboards registry.yaml docs/models.md" in text
+    ours = load_registry().get("hog-ridge")
+    record = make_record("hog-ridge")
+    about = record.model.model_copy(update={"contract": ours.contract_hash})
+    known = steps(save_record(record.model_copy(update={"model": about}), tmp_path / "k"))
+    assert "registry.yaml" not in known and "git add leaderboards &&" in known
     dirty = good(tmp_path, code=Code(version="0", commit="f" * 40, dirty=True))
     assert "measured with uncommitted code" in steps(save_record(dirty, tmp_path / "d"), registry=registry(tmp_path))
     changed = make_record("quick-net")

@@ -35,9 +35,17 @@ def steps(record_path: Path, *, registry: Registry | None = None) -> str:
     if out.resolve() != BOARDS.resolve():
         lines.append(f"  mkdir -p {shlex.quote(str(target.parent))}")
         lines.append(f"  cp {shlex.quote(str(record_path))} {shlex.quote(str(target))}")
+    known = load_registry().entries.get(record.model.name)
+    entry = known is None or (record.model.contract is not None and known.contract_hash != record.model.contract)
+    added = f"{BOARDS} registry.yaml docs/models.md" if entry else str(BOARDS)
+    if entry:  # measured with a registry of the author's own
+        lines += [
+            f"  # put the entry of {record.model.name} into registry.yaml as you measured it, then",
+            "  python -m zoo.check registry=true", "  python benchmarks/models_page.py",
+        ]  # fmt: skip
     lines += [
         "  python -m zoo.leaderboard", "  python -m zoo.leaderboard check=true",
-        f"  git add {BOARDS} && git commit -m {shlex.quote(f'Measure {what}')}", "  git push -u origin HEAD", "",
+        f"  git add {added} && git commit -m {shlex.quote(f'Measure {what}')}", "  git push -u origin HEAD", "",
         "Then open a pull request. It is checked there that the record is whole and named by its content, that the",
         "registry has the model and the project the protocol in this version, that its values are possible and that it",
         "holds no label and no path of yours; and the change of every board is shown.",

@@ -53,12 +53,13 @@ def _model(collection: Collection, name: str) -> dict[str, Any]:
                 "text": figure.text, "why": WHY_TITLES[figure.comparable.why],
                 "source": place(figure.source, figure.table),
             }  # fmt: skip
-    times: dict[str, dict[str, list[float | None]]] = {}
+    times: dict[str, dict[str, list[float | bool | None]]] = {}
     for timing in collection.timings_of(entry, name):
         found = timing.median
         if network_alone(timing) and found.value is not None:
-            values = [_round(found.value), _round(found.low), _round(found.high)]
-            times.setdefault(timing.machine, {}).setdefault(timed_as(timing), values)
+            random = timing.record.model.weights == "random"
+            values = [_round(found.value), _round(found.low), _round(found.high), random]
+            times.setdefault(timing.machine, {}).setdefault(timed_as(timing).removesuffix(", structure"), values)
     about = [[k, v] for k, v, _ in facts(entry)] if entry else []
     if entry:
         about += [["Commercial use", commercial_use(entry)], ["Status", entry.status]]

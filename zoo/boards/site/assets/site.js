@@ -293,8 +293,8 @@
       machines.forEach(function (m) {
         var x = a.times[m] || {}, y = b.times[m] || {};
         var ways = Object.keys(x).concat(Object.keys(y).filter(function (k) { return !(k in x); })).sort();
-        var ms = function (t) { return t ? t[0].toPrecision(3) + (t[1] === null ? "" : " [" + t[1].toPrecision(3) + ", " + t[2].toPrecision(3) + "]") : "–"; };
-        section("Milliseconds a face, network alone", ways.map(function (k) { return [k, ms(x[k]), ms(y[k])]; }), head, m);
+        var ms = function (t) { return t ? (t[3] ? "≈" : "") + t[0].toPrecision(3) + (t[1] === null ? "" : " [" + t[1].toPrecision(3) + ", " + t[2].toPrecision(3) + "]") : "–"; };
+        section("Milliseconds a face, network alone", ways.map(function (k) { return [k, ms(x[k]), ms(y[k])]; }), head, m + "; ≈: the structure with random weights");
       });
       if (!both.length && !published.length && !machines.length) target.appendChild(make("p", {}, "Nothing is known of either but what they are."));
       writeAddress({ a: first.value, b: second.value });
