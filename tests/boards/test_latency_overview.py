@@ -57,12 +57,12 @@ def test_grids_hold_every_valid_case_once(tmp_path: Path) -> None:
         ("encoder", 1, "SingleStream"), ("encoder", 2, "SingleStream"),
         ("encoder", 1, "Offline, batch 32"), ("encoder", 2, "Offline, batch 32"),
     ]  # fmt: skip
-    section = [r for r in usable if r.timing.machine == machine("a cpu") and r.section == here[0]]
+    section = [r for r in board.rows if r.timing.machine == machine("a cpu") and r.section == here[0]]
     ways, models = overview(section)
     assert ways == [("torch", "fp32"), ("onnxruntime", "fp32"), ("openvino", "fp32")]  # the baseline first
     assert [name for name, _ in models] == [f"{n} (random weights)" for n in NAMES]
     first, second = models[0][1], models[1][1]
-    assert [headline(r)[0] if r else None for r in first] == [20.0, 10.0, None]  # INVALID: no figure
+    assert [r.timing.usable for r in first if r] == [True, True, False]
     assert [headline(r)[0] if r else None for r in second] == [20.0, 10.0, 5.0]
     assert second[2] is not None and second[2].ratio.value == 4.0
     assert sum(r is not None for _, cells in models for r in cells) == len(section)
@@ -73,6 +73,7 @@ def test_the_board_stays_readable(tmp_path: Path) -> None:
     collection = collect(tmp_path)
     text = render(collection)["latency/cpu@1.md"]
     assert f"## {machine('a cpu')}\n" in text and f"## {machine('b cpu')}\n" in text
+    assert "| net-00 (random weights) | 20.0 (1.00×) | 10.0 (2.00×) | INVALID |" in text
     assert "| net-01 (random weights) | 20.0 (1.00×) | 10.0 (2.00×) | 5.00 (4.00×) |" in text
     # Without what is folded, a few lines a model and machine are left.
     left = re.sub(r"<details>.*?</details>", "", text, flags=re.S)
@@ -80,5 +81,6 @@ def test_the_board_stays_readable(tmp_path: Path) -> None:
     assert "parity failed" in text and "parity failed" not in left
     page = site_files(collection)["latency/cpu@1.html"]
     valid, _, rest = page.partition('<details class="fold"><summary>8 cases and their reasons</summary>')
-    assert "parity failed" in rest and "parity failed" not in valid
+    assert ">parity failed<" in rest and ">parity failed<" not in valid
+    assert valid.count('title="parity failed">invalid<') == 8
     assert page.count("<h2>") == 2  # the machines

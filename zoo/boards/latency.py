@@ -271,7 +271,7 @@ def latency_markdown(board: LatencyBoard, mark: str) -> str:
             if len({tuple(_how(r.record)) for r in found}) > 1:
                 unit = "Images a second" if headline(found[0])[1] == "images/s" else "Median in milliseconds"
                 parts += [f"{unit}, and in brackets how many times as fast as {first.baseline.title}:", ""]
-                parts += [markdown_table(*_grid(found)), ""]
+                parts += [markdown_table(*_grid([r for r in here if r.section == section])), ""]
             parts += _folded(f"All figures of these {len(found)} cases", markdown_table(*_section(found)))
         if wrong := [r for r in here if not r.timing.usable]:
             parts += ["### INVALID", "", "Measured or tried, and not to be used.", ""]
@@ -284,7 +284,7 @@ Way = tuple[str, str]
 
 
 def overview(rows: Sequence[LatencyRow]) -> tuple[list[Way], list[tuple[str, list[LatencyRow | None]]]]:
-    """Lays the usable rows of a section out as a grid.
+    """Lays the rows of a section out as a grid; a usable row comes before one that is not.
 
     Args:
         rows: Of one machine and section.
@@ -298,7 +298,7 @@ def overview(rows: Sequence[LatencyRow]) -> tuple[list[Way], list[tuple[str, lis
     ways.sort(key=lambda way: way not in first)
     tasks = len({(r.record.model.name, r.record.model.tasks) for r in rows}) > len({r.record.model.name for r in rows})
     models: dict[str, dict[tuple[str, ...], LatencyRow]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda r: (r.record.model.name, not r.timing.usable)):
         models.setdefault(_name(row.record, tasks), {}).setdefault(tuple(_how(row.record)), row)
     return [(w[0], w[1]) for w in ways], [(n, [found.get(w) for w in ways]) for n, found in models.items()]
 
@@ -316,6 +316,9 @@ def _grid(rows: Sequence[LatencyRow]) -> Table:
     for name, cells in models:
         texts = []
         for row in cells:
+            if row and not row.timing.usable:
+                texts.append("INVALID")
+                continue
             value = headline(row)[0] if row else None
             ratio = f" ({row.ratio.value:.2f}×)" if row and row.ratio.value is not None else ""
             texts.append(three_digits(value) + ratio)

@@ -25,7 +25,8 @@ def latency_page(collection: Collection, board: LatencyBoard) -> dict[str, Any]:
     if wrong:
         drawn.append(_table(collection, wrong, "invalid", "Invalid", "Measured or tried, and not to be used."))
     return {
-        "board": board, "tables": drawn, "folded": len(wrong), "overview": _overview(collection, valid),
+        "board": board, "tables": drawn, "folded": len(wrong),
+        "overview": _overview(collection, board.rows) if valid else [],
         "tools": t.tools("latency", drawn, FILTERS),
         "random": any(r.record.model.weights == "random" for r in board.rows),
         "weak": baseline.runtime == "torch" and baseline.device == "cpu",
@@ -37,7 +38,7 @@ def _overview(collection: Collection, rows: Sequence[LatencyRow]) -> list[tuple[
     found = []
     for number, machine in enumerate(dict.fromkeys(r.timing.machine for r in rows)):
         here = [r for r in rows if r.timing.machine == machine]
-        sections = dict.fromkeys(r.section for r in here)
+        sections = dict.fromkeys(r.section for r in here if r.timing.usable)
         grids = [
             _grid(collection, [r for r in here if r.section == s], f"m{number}s{i}") for i, s in enumerate(sections)
         ]
@@ -61,6 +62,9 @@ def _grid(collection: Collection, rows: Sequence[LatencyRow], anchor: str) -> Ta
         for row in cells:
             if row is None:
                 line.append(Cell(DASH))
+                continue
+            if not row.timing.usable:
+                line.append(Cell("invalid", title=row.reasons))
                 continue
             value = headline(row)[0]
             ends = row.record.throughput if unit == "images/s" else row.timing.median
