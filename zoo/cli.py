@@ -19,7 +19,7 @@ from zoo.errors import UnknownNameError, UsageError, ZooError
 VERBS: dict[str, str] = {
     "eval": "score models on a dataset under a protocol",
     "prepare": "make the crops of a dataset once, for all models that want the same",
-    "predict": "run a model on your own pictures",
+    "predict": "run a model on your own pictures and videos",
     "show": "list the models, or show one in full",
     "check": "check a dataset copy, a model or the registry",
     "export": "write a model as a file for OpenVINO or ONNX Runtime, also in int8",
