@@ -118,7 +118,7 @@ def test_tuned_thresholds_and_a_doubtful_label_order_are_said_on_screen() -> Non
     record = make_record("m", 0.5, protocol=protocol.ref, tuned=tuned, label_audit=audit)
     text = result_table(record, protocol)
     assert "tuned on the other folds (never comparable): F1 0.750 [0.650, 0.850]" in text
-    assert "LABEL ORDER: PCC is 0.100 in the order that the entry declares and 0.600 in that of somebody" in text
+    assert "LABEL ORDER: PCC is 0.100 in the declared order and 0.600 in that of somebody" in text
     assert "predicted absent" in text
     fine = record.model_copy(update={"tuned": None, "label_audit": audit.model_copy(update={"beaten": False})})
     assert not {"tuned", "LABEL"} & set(result_table(fine, protocol).split())

@@ -58,6 +58,9 @@ def result_table(record: ResultRecord, protocol: ProtocolFile, style: str = "sim
     return "\n".join(lines)
 
 
+_ABSENT = {"au-occurrence": "predicted absent", "au-intensity": "predicted 0", "valence-arousal": "predicted 0"}
+
+
 def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
     """Returns the lines below the table: other readings of the headline, coverage, contamination, completeness."""
     primary = protocol.primary
@@ -68,7 +71,7 @@ def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
         f"{record.model.name} on {record.protocol.ref}: values with 95 % intervals (bootstrap over {unit}), "
         f"{AGGREGATION_TITLES[primary.aggregation]}"
     ]
-    if protocol.folds and (score := record.score(primary.metric, other)):
+    if len(protocol.folds) > 1 and (score := record.score(primary.metric, other)):
         lines.append(f"{title}, {AGGREGATION_TITLES[other]}: {interval(score.mean)}")
     main = record.score(primary.metric, primary.aggregation)
     if main and main.undefined:
@@ -76,10 +79,13 @@ def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
         lines.append(f"{title} is undefined for {main.undefined} labels; counted as 0 the mean is {strict}")
     if main and record.model.missing_labels and main.mean_missing_zero:
         lines.append(f"labels that the model lacks counted as 0: {title} {interval(main.mean_missing_zero)}")
+    for score in record.tuned.scores if record.tuned else ():
+        if (score.metric, score.aggregation) == (primary.metric, primary.aggregation):
+            lines.append(f"with thresholds tuned on the other folds (never comparable): {title} {interval(score.mean)}")
     cover = record.coverage
     text = f"faces found: {cover.detected} of {cover.samples} ({percent(cover.detected, cover.samples)})"
     if cover.undetected:
-        rule = "predicted absent" if protocol.undetected == "absent" else "counted wrong"
+        rule = "counted wrong" if protocol.undetected == "wrong" else _ABSENT[protocol.task]
         text += f"; the others are {rule}"
         skipped = record.score(primary.metric, primary.aggregation, "undetected-skipped")
         if skipped:
@@ -87,6 +93,11 @@ def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
     if cover.undecodable:
         text += f"; {cover.undecodable} could not be decoded"
     lines.append(text)
+    if (audit := record.label_audit) and audit.beaten:
+        lines.append(
+            f"LABEL ORDER: {METRIC_TITLES[audit.metric]} is {number(audit.declared)} in the declared order "
+            f"and {number(audit.best_other)} in that of {audit.order_of}: are the model's columns mixed up?"
+        )
     flag = f"training data: {FLAG_TITLES[record.contamination]}"
     lines.append(flag + (f" ({record.contamination_note})" if record.contamination_note else ""))
     if record.dataset.synthetic:
