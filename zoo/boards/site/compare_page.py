@@ -14,8 +14,12 @@ from zoo.boards.text import FLAG_TITLES, LOWER_IS_BETTER, METRIC_TITLES
 
 def compare_page(collection: Collection) -> dict[str, Any]:
     """Returns what the template needs."""
+    models = {name: _model(collection, name) for name in model_names(collection)}
+    # Where a reader has chosen nothing: the two of which most is known.
+    known = sorted(models, key=lambda n: [-len(models[n][k]) for k in ("measured", "reported", "times")])
     data = {
-        "models": {name: _model(collection, name) for name in model_names(collection)},
+        "models": models,
+        "start": known[:2],
         "boards": {b.name: _board(b) for b in collection.boards},
     }
     # "</" would end the element that carries it.
