@@ -218,8 +218,8 @@
       names.forEach(function (name) { select.appendChild(make("option", { value: name }, name)); });
     });
     var given = readAddress();
-    first.value = data.models[given.a] ? given.a : names[0];
-    second.value = data.models[given.b] ? given.b : names.filter(function (n) { return n !== first.value; })[0] || names[0];
+    first.value = data.models[given.a] ? given.a : data.start[0];
+    second.value = data.models[given.b] ? given.b : data.start.filter(function (n) { return n !== first.value; })[0] || first.value;
 
     function table(caption, rows, head) {
       var scroll = make("div", { "class": "scroll", tabindex: "0", role: "region", "aria-label": caption });
