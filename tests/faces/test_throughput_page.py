@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks import throughput
+from benchmarks import memory, throughput
 from benchmarks.throughput import CASES, LOOP, Contest, Pass
 
 
@@ -53,3 +55,21 @@ def test_the_page_shows_the_record():
         assert throughput.render() == page
     else:  # nothing has been measured: nothing may be shown
         assert throughput.BLOCK.sub(lambda m: f"{m[1]}{m[3]}", page) == page
+
+
+def test_memory_is_shown_as_measured_and_a_video_costs_nothing_per_frame():
+    assert memory.render() == memory.PAGE.read_text(encoding="utf-8")
+    rows = json.loads(memory.RECORD.read_text(encoding="utf-8"))["rows"]
+    peaks = {(r["verb"], r["pictures"]): r["peak_mib"] for r in rows}
+    assert set(peaks) == {(verb, count) for verb in memory.CASES for count in memory.COUNTS}
+    assert peaks["video", 100_000] < 1.1 * peaks["video", 1_000]
+
+
+def test_the_memory_run_measures_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "COUNTS", (30,))
+    registry = memory.write_model(tmp_path)
+    memory.write_pictures(tmp_path / "pictures", 30)
+    memory.write_video(tmp_path / "30.mp4", 30)
+    for verb, given in (("eval", "pictures"), ("predict", "pictures"), ("video", "30.mp4")):
+        found = memory.measure(verb, str(registry), str(tmp_path / given))
+        assert found["peak_mib"] > 20
