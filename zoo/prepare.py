@@ -72,7 +72,7 @@ def _body(given: Arguments) -> int:
         say(f"{', '.join(names)}: {' '.join(describe(contract))}")
         with tqdm(total=len(index), unit="img", disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
             done = prepare_crops(
-                index, contract, threads=given.threads or usable_cores(), fresh=given.fresh, done=bar.update
+                index, contract, threads=given.threads or usable_cores(), fresh=given.fresh, done=bar.update, tell=say
             )
         for line in done.problems[:10]:
             say(f"warning: {line}")

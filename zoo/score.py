@@ -111,7 +111,7 @@ def _score_csv(given: Arguments) -> int:
     made, read = own_models(given.openface) if own else (found_files(files), None)
     done = score_openface(
         entry, index, protocol, files, made, Settings(resamples=given.resamples, seed=given.seed),
-        read=read, incomplete=given.partial,
+        read=read, incomplete=given.partial, tell=say,
     )  # fmt: skip
     for line in done.problems:
         say(f"warning: {line}")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.tiny import tiny_pictures, tiny_registry
+from zoo._util import files
+from zoo.datasets import load_index
 from zoo.errors import RecordError
+from zoo.protocols import load_protocol
+from zoo.registry import load_registry
+from zoo.runs import Evaluated, Settings, evaluate_entry
 from zoo.runs.predictions import PredictionStore, Unit, predictions_key, read_predictions
 
 KEY = {"weights": ["0" * 64], "dataset": "disfa", "batch": 32}
@@ -106,3 +114,56 @@ def test_no_label_is_ever_stored(tmp_path: Path) -> None:
     store.write_unit(units[0], _columns(units[0]))
     store.finish(units)
     assert store.read().column_names == ["row", "face_found", "au-intensity/AU01"]
+
+
+def wait_for(told: list[str], words: str) -> None:
+    deadline = time.monotonic() + 60
+    while not any(words in line for line in told):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.01)
+
+
+def test_two_at_one_thing_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE_S", 0.05)
+    told: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with PredictionStore("m", KEY, tmp_path).held(told.append):
+            order.append("second")
+
+    thread = Thread(target=second)
+    with PredictionStore("m", KEY, tmp_path).held(told.append):
+        thread.start()
+        wait_for(told, "waiting for another process")
+        order.append("first")
+    thread.join(60)
+    assert order == ["first", "second"]
+
+
+def evaluated(place: Path, told: list[str]) -> Evaluated:
+    registry = load_registry([place / "tiny.yaml"])
+    return evaluate_entry(
+        registry.get("tiny"), load_index("folder", place / "pictures"), load_protocol("folder-expression"),
+        Settings(resamples=50), registry=registry, tell=told.append,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    tiny_registry(tmp_path)
+    tiny_pictures(tmp_path / "pictures")
+    return tmp_path
+
+
+def test_an_evaluation_waits_for_another_one_of_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE_S", 0.05)
+    folder = evaluated(place, []).predictions.parent
+    told: list[str] = []
+    thread = Thread(target=evaluated, args=(place, told))
+    with files.exclusive(folder.with_name(f"{folder.name}.lock"), list):
+        thread.start()
+        wait_for(told, "waiting for another process")
+        assert not any("stored already" in line for line in told)
+    thread.join(60)
+    assert any("stored already" in line for line in told)

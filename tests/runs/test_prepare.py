@@ -19,7 +19,7 @@ from tests.helpers.tiny import tiny_pictures, tiny_registry
 from zoo.datasets import load_index
 from zoo.datasets.base import Index
 from zoo.datasets.synthface import generate
-from zoo.errors import DatasetError
+from zoo.errors import DatasetError, WeightsMissingError
 from zoo.prepare import main
 from zoo.protocols import load_protocol
 from zoo.registry import load_registry
@@ -203,6 +203,15 @@ def test_a_full_disk_is_one_clear_error(index: Index, monkeypatch: pytest.Monkey
     assert caught.value.why == "No space left on device"
     assert list(CropStore(CONTRACT, index).folder.iterdir()) == []
     assert prepare_crops(index, CONTRACT, threads=2, done=nothing).found == 299
+
+
+def test_a_missing_detector_is_not_taken_for_a_full_disk(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: Any, **__: Any) -> None:
+        raise WeightsMissingError("no detector", fix="where there is a network, run it again")
+
+    monkeypatch.setattr("zoo.faces.pipeline.build_pipeline", absent)
+    with pytest.raises(WeightsMissingError, match="no detector"):
+        prepare_crops(index, CONTRACT, threads=1, done=nothing)
 
 
 def test_the_verb(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

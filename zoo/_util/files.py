@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,34 @@ def resource(name: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(name)
+
+
+PATIENCE_S = 2.0
+"""Seconds of waiting for another process before it is told."""
+
+
+@contextmanager
+def exclusive(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Lets one process at a time into the block.
+
+    Args:
+        path: File of the lock; it stays. The system holds the lock, and lets go of it when the process ends, however it
+            ends.
+        waiting: Called when another process has held it for :data:`PATIENCE_S`.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=PATIENCE_S)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -201,13 +201,18 @@ def evaluate_entry(
     try:
         info = models.info()
         store = PredictionStore(entry.name, _key(entry, index, protocol, models))
-        problems, resumed = _predict(models, store, index, checkpoints.place, folds, progress=progress, tell=tell)
+        with store.held(tell):
+            problems, resumed = _predict(
+                models, store, index, checkpoints.place, folds, progress=progress, tell=tell
+            )
+            table = store.read()
     finally:
         models.close()
 
+    whole, expected = completeness(protocol, index)
     scored = score_predictions(
-        store.read(), index, protocol, folds, output,
-        expected=completeness(protocol, index)[1], resamples=settings.resamples, seed=settings.seed,
+        table, index, protocol, folds, output,
+        expected=expected, resamples=settings.resamples, seed=settings.seed,
     )  # fmt: skip
     record = make_record(
         entry, index, protocol, scored, settings,
@@ -217,7 +222,7 @@ def evaluate_entry(
             runtime=info.runtime, version=info.version, device=info.device, precision=info.precision,
             threads=info.threads, streams=info.streams, provider=info.provider, batch=settings.batch,
         ),
-        started=started, resumed=resumed, predictions=store.id,
+        started=started, resumed=resumed, predictions=store.id, complete=whole,
     )  # fmt: skip
     return Evaluated(record, scored, store.path, tuple(problems))
 
@@ -238,7 +243,7 @@ def make_record(
     started: float,
     resumed: bool,
     predictions: str,
-    complete: bool | None = None,
+    complete: bool,
     status: Status | None = None,
 ) -> ResultRecord:
     """Makes the record of scored predictions.
@@ -258,13 +263,11 @@ def make_record(
         started: ``time.perf_counter()`` at the beginning.
         resumed: Whether part of the predictions was there before.
         predictions: Key of the stored predictions.
-        complete: False where less than the copy was scored; None takes what the protocol finds in the copy.
+        complete: Whether everything that the protocol scores was there and was scored.
         status: Status of the model as it was run; None takes the entry's.
     """
-    from zoo.protocols.rules import completeness
     from zoo.results.environment import capture_code, capture_environment, peak_rss_mib
 
-    whole = completeness(protocol, index)[0] if complete is None else complete
     return ResultRecord(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=ModelUsed(
@@ -275,7 +278,7 @@ def make_record(
         protocol=ProtocolUsed(ref=protocol.ref, hash=protocol.hash),
         dataset=DatasetUsed(
             name=index.dataset, manifest=index.manifest, identities=index.identities, synthetic=index.synthetic,
-            options=index.options, subjects=len(index.subjects), complete=whole,
+            options=index.options, subjects=len(index.subjects), complete=complete,
             findings=tuple(f"{f.severity}: {f.message}" for f in index.findings if f.severity != "note"),
         ),
         task=protocol.task,

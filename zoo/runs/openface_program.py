@@ -384,4 +384,4 @@ def evaluate_openface(
         index, rows, program, entry,
         au_models=au_models, fresh=settings.fresh, progress=progress, tell=tell,
     )  # fmt: skip
-    return score_openface(entry, index, protocol, files, made, settings, started=started)
+    return score_openface(entry, index, protocol, files, made, settings, started=started, tell=tell)

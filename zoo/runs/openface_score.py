@@ -18,7 +18,7 @@ from zoo.errors import DatasetError, UsageError
 from zoo.registry.schema import ModelEntry
 from zoo.results.record import RuntimeUsed
 from zoo.runs.checkpoints import assign_checkpoints
-from zoo.runs.evaluate import Evaluated, Settings, identity_columns, make_record
+from zoo.runs.evaluate import Evaluated, Settings, identity_columns, make_record, quiet
 from zoo.runs.openface import Gap, output_of, predictions_from_openface_csv, read_result
 from zoo.runs.predictions import PredictionStore, Unit
 from zoo.runs.scoring import labels_scored, output_for, score_predictions
@@ -98,6 +98,7 @@ def score_openface(
     read: Callable[[Path], OpenFaceTable] | None = None,
     incomplete: bool = False,
     started: float | None = None,
+    tell: Callable[[str], None] = quiet,
 ) -> Evaluated:
     """Scores OpenFace's CSV files on a copy of a dataset under a protocol.
 
@@ -114,6 +115,7 @@ def score_openface(
         read: Reads a file; None takes its columns as they are.
         incomplete: Score what there are files for; the record says that the copy is incomplete.
         started: ``time.perf_counter()`` at the beginning.
+        tell: Takes lines for people.
 
     Raises:
         UsageError: The files have no columns for the protocol.
@@ -163,14 +165,16 @@ def score_openface(
             "csv": content_hash(sorted((u, sha256_of(f)) for u, f in files.items()), 16),
         },
     )  # fmt: skip
-    store.begin(fresh=True)
     values = {n: keep[n].to_numpy(zero_copy_only=False) for n in keep.column_names if n != "row"}
-    store.write_unit(unit, {**identity_columns(index, protocol, folds, unit), **values})
-    store.finish([unit])
+    with store.held(tell):
+        store.begin(fresh=True)
+        store.write_unit(unit, {**identity_columns(index, protocol, folds, unit), **values})
+        store.finish([unit])
+        table = store.read()
 
     whole, expected = completeness(protocol, index)
     scored = score_predictions(
-        store.read(), index, protocol, folds, output,
+        table, index, protocol, folds, output,
         expected=expected, resamples=settings.resamples, seed=settings.seed,
     )  # fmt: skip
     problems = [str(g) for g in gaps]

@@ -8,7 +8,8 @@ are of (weights, contract, data, runtime) is in every file's metadata and is che
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from zoo._util.files import atomic_path, canonical_json, content_hash, zoo_home
+from zoo._util.files import atomic_path, canonical_json, content_hash, exclusive, zoo_home
 from zoo.errors import RecordError
 from zoo.registry.labels import Task
 
@@ -53,6 +54,17 @@ class PredictionStore:
         self.id = content_hash(self.key, 16)
         self.folder = (root or zoo_home() / "predictions") / model / self.id
         self.path = self.folder / "predictions.parquet"
+
+    @contextmanager
+    def held(self, tell: Callable[[str], object]) -> Iterator[None]:
+        """Lets one process at a time make these predictions: another one waits, and then finds them made.
+
+        Args:
+            tell: Called with a line for people when another process is at it.
+        """
+        waiting = f"waiting for another process that makes the same predictions ({self.id})"
+        with exclusive(self.folder.with_name(f"{self.id}.lock"), lambda: tell(waiting)):
+            yield
 
     def _part(self, unit: Unit) -> Path:
         return self.folder / "parts" / f"{unit.number:06d}.parquet"

@@ -38,9 +38,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from zoo._util.files import atomic_path, canonical_json, content_hash, sha256_of, write_text, zoo_home
+from zoo._util.files import atomic_path, canonical_json, content_hash, exclusive, sha256_of, write_text, zoo_home
 from zoo.datasets.base import Index
-from zoo.errors import DatasetError
+from zoo.errors import DatasetError, ZooError
 from zoo.registry.schema import Preprocess
 from zoo.runs.execute import UNIT, Crop, Crops, RawCrops, crop_units, plan
 from zoo.runs.predictions import Unit
@@ -273,7 +273,13 @@ class Prepared:
 
 
 def prepare_crops(
-    index: Index, preprocess: Preprocess, *, threads: int, fresh: bool = False, done: Callable[[int], object]
+    index: Index,
+    preprocess: Preprocess,
+    *,
+    threads: int,
+    fresh: bool = False,
+    done: Callable[[int], object],
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Prepared:
     """Makes and stores the crops of every sample; goes on where an earlier run ended, and mends what is damaged.
 
@@ -283,40 +289,54 @@ def prepare_crops(
         threads: Threads that decode, detect, align and encode.
         fresh: Make everything again.
         done: Called with the number of samples that got ready, for progress.
+        tell: Called with a line for people when another process makes the same crops, which is waited for.
 
     Raises:
         ContractError: The contract cannot be run.
         WeightsMissingError: A detector or landmark file is neither in the cache nor to be had.
         DatasetError: The store cannot be written, for instance because the disk is full.
     """
-    from zoo.faces.pipeline import build_pipeline
-
     store = CropStore(preprocess, index)
+    lock = store.folder.with_name(f"{store.folder.name}.lock")
     try:
-        whole = store.begin(fresh=fresh)
-        done(sum(len(u.rows) for u in store.units if u.number in whole))
-        if todo := [u for u in store.units if u.number not in whole]:
-            source = RawCrops(index, build_pipeline(preprocess, threads=threads))
-            writing: deque[Future[None]] = deque()
-            with closing(crop_units(index, todo, source, workers=threads)) as made, ThreadPoolExecutor(threads) as pool:
-                for item in made:
-                    writing.append(pool.submit(store.write, item))
-                    if len(writing) > threads:
-                        writing.popleft().result()
-                    done(len(item.unit.rows))
-                for future in writing:
-                    future.result()
-        if not store.complete():
-            store.finish()
-        found, problems = 0, []
-        for unit in store.units:
-            table = pq.read_table(store.shard(unit.number), columns=["found", "problem"])
-            found += int(np.sum(table["found"].to_numpy()))
-            problems += [p for p in table["problem"].to_pylist() if p]
-        size = sum(p.stat().st_size for p in store.folder.iterdir())
+        with exclusive(lock, lambda: tell("waiting for another process that makes the same crops")):
+            return _made(store, preprocess, threads=threads, fresh=fresh, done=done)
+    except ZooError:  # what is missing is an OSError too, and says itself what mends it
+        raise
     except OSError as error:
         raise DatasetError(
             "crops cannot be stored", where=str(store.folder), why=error.strerror or str(error),
             fix="make room, or set ZOO_HOME to a larger disk; the same command goes on from there",
         ) from None  # fmt: skip
-    return Prepared(store.folder, len(index), found, tuple(problems), sum(len(u.rows) for u in todo), size)
+
+
+def _made(
+    store: CropStore, preprocess: Preprocess, *, threads: int, fresh: bool, done: Callable[[int], object]
+) -> Prepared:
+    """Makes what a store lacks, and counts what it holds."""
+    from zoo.faces.pipeline import build_pipeline
+
+    whole = store.begin(fresh=fresh)
+    done(sum(len(u.rows) for u in store.units if u.number in whole))
+    if todo := [u for u in store.units if u.number not in whole]:
+        source = RawCrops(store.index, build_pipeline(preprocess, threads=threads))
+        writing: deque[Future[None]] = deque()
+        units = crop_units(store.index, todo, source, workers=threads)
+        with closing(units) as made, ThreadPoolExecutor(threads) as pool:
+            for item in made:
+                writing.append(pool.submit(store.write, item))
+                if len(writing) > threads:
+                    writing.popleft().result()
+                done(len(item.unit.rows))
+            for future in writing:
+                future.result()
+    if not store.complete():
+        store.finish()
+    found, problems = 0, []
+    for unit in store.units:
+        table = pq.read_table(store.shard(unit.number), columns=["found", "problem"])
+        found += int(np.sum(table["found"].to_numpy()))
+        problems += [p for p in table["problem"].to_pylist() if p]
+    size = sum(p.stat().st_size for p in store.folder.iterdir())
+    made_now = sum(len(u.rows) for u in todo)
+    return Prepared(store.folder, len(store.index), found, tuple(problems), made_now, size)

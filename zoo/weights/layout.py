@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo._util.files import content_hash, zoo_home
+from zoo._util.files import content_hash, exclusive, zoo_home
 from zoo.registry.schema import WeightFile
 
 log = logging.getLogger("zoo.weights")
@@ -50,17 +50,6 @@ def parts_of(file: WeightFile) -> list[Path]:
 @contextmanager
 def locked(name: str, label: str) -> Iterator[None]:
     """Lets one process at a time work on what ``name`` names; says so on stderr when it has to wait."""
-    from filelock import FileLock, Timeout
-
     path = cache_dir() / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=2)
-    except Timeout:
-        log.warning("%s: waiting for another process that is fetching it", label)
-        lock.acquire()
-    try:
+    with exclusive(path, lambda: log.warning("%s: waiting for another process that is fetching it", label)):
         yield
-    finally:
-        lock.release()
