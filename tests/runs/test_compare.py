@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from tests.datasets.trees import write_disfa, write_rafdb
@@ -20,6 +21,7 @@ from zoo.protocols.rules import assign_folds, truth
 from zoo.protocols.schema import ProtocolFile
 from zoo.registry import Registry
 from zoo.registry.loading import read_registry_file
+from zoo.registry.schema import RegistryFile
 from zoo.runs.compare import choose_predictions, compare
 from zoo.runs.predictions import PredictionStore, Unit, column
 
@@ -72,7 +74,8 @@ def store(
     found = PredictionStore(
         model,
         {"model": model, "protocol": protocol.ref, "frames": protocol.hash, "manifest": index.manifest,
-         "options": index.options, "dataset": index.dataset, "runtime": "openvino", "precision": "fp32", **key},
+         "options": index.options, "dataset": index.dataset, "runtime": "openvino", "precision": "fp32",
+         "contract": CONTRACTS[model], **key},
     )  # fmt: skip
     found.begin()
     whole = {"face_found": np.ones(len(rows), bool), "decoded": np.ones(len(rows), bool)}
@@ -219,6 +222,7 @@ def test_the_newest_predictions_of_one_copy_are_taken(registry: Registry, disfa:
     elsewhere = store("a", disfa, protocol, noisy(disfa, protocol, 0.5, 1), manifest="f" * 64)
     theirs = store("c", disfa, protocol, noisy(disfa, protocol, 0.5, 1))
     store("c", disfa, protocol, noisy(disfa, protocol, 0.5, 1), frames="another text of it")
+    store("c", disfa, protocol, noisy(disfa, protocol, 0.5, 1), contract="0" * 16)  # of the entry as it was
     for age, made in enumerate((elsewhere, new, old)):
         os.utime(made.path, ns=(10**18 - age, 10**18 - age))
     found = choose_predictions(["a", "c"], registry, protocol)
@@ -242,3 +246,21 @@ def test_mistakes_are_answered_with_the_command_that_mends_them(registry: Regist
         choose_predictions(["a", "a"], registry, protocol)
     with pytest.raises(UnknownNameError):
         choose_predictions(["a", "nothing"], registry, protocol)
+
+
+def test_predictions_of_another_task_are_refused_and_not_a_traceback(registry: Registry, disfa: Index) -> None:
+    protocol = load_protocol("disfa-intensity-5fold")
+    rows = np.flatnonzero(assign_folds(protocol, disfa) >= 0)
+    classes = dict.fromkeys(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), rows * 0.0)
+    other = protocol.model_copy(update={"task": "expression"})
+    unit = Unit(0, 0, rows)
+    made = store("a", disfa, protocol, {})
+    made.begin(fresh=True)
+    there = {"face_found": np.ones(len(rows), bool), "decoded": np.ones(len(rows), bool)}
+    made.write_unit(unit, {**there, **{column(other.task, x): v for x, v in classes.items()}})
+    made.finish([unit])
+    one = store("c", disfa, protocol, noisy(disfa, protocol, 0.5, 1))
+    chosen = choose_predictions([str(made.path), str(one.path)], registry, protocol)
+    with pytest.raises(RecordError, match="hold no au-intensity/AU01") as caught:
+        compare(chosen, disfa, protocol, resamples=20)
+    assert caught.value.why == "they are of expression"

@@ -238,3 +238,22 @@ def test_predictions_that_do_not_cover_the_protocol_are_refused() -> None:
     table = make_table(BOTH, NOISY).slice(0, len(NOISY) - 1)
     with pytest.raises(RecordError, match="do not cover"):
         score(make_protocol(), INDEX, BOTH, table)
+
+
+def test_predictions_whose_rows_are_other_samples_are_refused() -> None:
+    protocol, table = make_protocol(), make_table(BOTH, NOISY)
+    named = {"subject": INDEX.subject, "sequence": INDEX.sequence, "frame": INDEX.frame}
+    for name, values in named.items():
+        table = table.append_column(name, pa.array(values))
+    assert score(protocol, INDEX, BOTH, table).coverage.samples == len(NOISY)
+    for name, values in named.items():  # the same rows, as a reader of another version would number them
+        moved = table.set_column(table.column_names.index(name), name, pa.array(np.roll(values, 1)))
+        with pytest.raises(RecordError, match="other samples") as caught:
+            score(protocol, INDEX, BOTH, moved)
+        assert name in str(caught.value.why)
+
+
+def test_predictions_without_the_outputs_columns_are_refused() -> None:
+    table = make_table(BOTH, NOISY).drop_columns(["au-occurrence/AU12"])
+    with pytest.raises(RecordError, match="hold no au-occurrence/AU12"):
+        score(make_protocol(), INDEX, BOTH, table)

@@ -22,7 +22,7 @@ from zoo.metrics.evaluate import METRICS, Difference, Evaluation, holm, paired_d
 from zoo.results.record import Contamination, Estimate
 from zoo.runs.checkpoints import assign_checkpoints
 from zoo.runs.predictions import column, predictions_key, read_predictions
-from zoo.runs.scoring import RESAMPLES, SEED, Scored, as_stored, labels_scored, output_for, score_predictions
+from zoo.runs.scoring import RESAMPLES, SEED, Scored, as_stored, labels_scored, output_for, places_of, score_predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -196,7 +196,7 @@ class Comparison:
 def find_predictions(
     name: str, registry: Registry, protocol: ProtocolFile, *, runtime: str | None = None, precision: str | None = None
 ) -> list[Stored]:
-    """Returns a model's stored predictions for a protocol, newest first.
+    """Returns a model's stored predictions for a protocol, newest first: of its contract as the registry has it now.
 
     Args:
         name: Model name, or the path of a ``predictions.parquet``.
@@ -217,7 +217,7 @@ def find_predictions(
     found = []
     for path in (zoo_home() / "predictions" / name).glob("*/predictions.parquet"):
         key = predictions_key(path)
-        wanted = {"protocol": protocol.ref, "frames": protocol.hash}
+        wanted = {"protocol": protocol.ref, "frames": protocol.hash, "contract": entry.contract_hash}
         wanted |= {k: v for k, v in (("runtime", runtime), ("precision", precision)) if v}
         if all(key.get(k) == v for k, v in wanted.items()):
             found.append(Stored(entry, path, key))
@@ -328,7 +328,7 @@ def compare(
         flag, _ = assign_checkpoints(one.entry, protocol, index, folds, one.key.get("checkpoint")).contamination
         title = one.title if twice[one.entry.name] > 1 else one.entry.name
         sides.append(Side(title, one, scored, flag))
-        answers.append(_answers(table, np.flatnonzero(folds >= 0), cut, output))
+        answers.append(_answers(table, index, np.flatnonzero(folds >= 0), cut, output))
     sides = _apart_by_name(sides)
     chosen = list(combinations(range(len(sides)), 2))
     primary = protocol.primary
@@ -356,11 +356,13 @@ def _apart_by_name(sides: list[Side]) -> list[Side]:
     ]
 
 
-def _answers(table: pa.Table, wanted: NDArray[np.int64], protocol: ProtocolFile, output: Output) -> NDArray[Any]:
+def _answers(
+    table: pa.Table, index: Index, wanted: NDArray[np.int64], protocol: ProtocolFile, output: Output
+) -> NDArray[Any]:
     """Returns a model's answers: float32 ``[samples, labels]``, bool for occurrence, class numbers for expressions."""
     from zoo.runs.scoring import _choose  # the rules of the protocol for classes are in one place
 
-    place = np.searchsorted(table["row"].to_numpy(), wanted)
+    place = places_of(table, index, wanted, protocol, output)
     names = output.labels if protocol.task == "expression" else protocol.labels
     raw = np.stack([table[column(output.task, x)].to_numpy()[place] for x in names], axis=1)
     if protocol.task == "expression":

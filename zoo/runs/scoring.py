@@ -162,6 +162,45 @@ def _metric_scores(result: Evaluation, protocol: ProtocolFile, missing: int) -> 
     )
 
 
+def places_of(
+    table: pa.Table, index: Index, wanted: NDArray[np.int64], protocol: ProtocolFile, output: Output
+) -> NDArray[np.int64]:
+    """Returns where in a table of predictions the wanted rows of the index are, ``[wanted]``.
+
+    Args:
+        table: Stored predictions, ascending by ``row``.
+        index: The dataset.
+        wanted: Rows of the index.
+        protocol: The protocol, for errors.
+        output: The output that is scored.
+
+    Raises:
+        RecordError: A row has no prediction, or one of another sample, which would meet the wrong label; or the
+            predictions are of another task than the output's.
+    """
+    again = "fresh=true runs the model again"
+    if absent := [n for n in (column(output.task, x) for x in output.labels) if n not in table.column_names]:
+        held = sorted({n.partition("/")[0] for n in table.column_names if "/" in n})
+        raise RecordError(
+            f"the predictions cannot be scored under {protocol.ref}: they hold no {', '.join(absent[:3])}",
+            why=f"they are of {', '.join(held) or 'no task'}", fix="protocol=<one for that task>, or run zoo.eval",
+        )  # fmt: skip
+    rows = table["row"].to_numpy()
+    place = np.searchsorted(rows, wanted)
+    if len(wanted) == 0 or place[-1] >= len(rows) or not np.array_equal(rows[place], wanted):
+        raise RecordError("the predictions do not cover the protocol's samples", fix=again)
+    for name in ("subject", "sequence", "frame"):
+        if name not in table.column_names:
+            continue
+        stored = table[name].to_numpy(zero_copy_only=False)[place]
+        if not np.array_equal(stored, getattr(index, name)[wanted]):
+            raise RecordError(
+                "the predictions are of other samples than this copy's",
+                why=f"their {name}s are not those of the same rows, as after a change of the reader", fix=again,
+            )  # fmt: skip
+    return place.astype(np.int64)
+
+
 def score_predictions(
     table: pa.Table,
     index: Index,
@@ -186,16 +225,12 @@ def score_predictions(
         seed: Seed of the bootstrap.
 
     Raises:
-        RecordError: A row of the protocol has no prediction.
+        RecordError: As :func:`places_of`.
         UsageError: The model gives none of the protocol's labels.
     """
     protocol = as_coded(protocol, index)
     wanted = np.flatnonzero(folds >= 0)
-    rows = table["row"].to_numpy()
-    place = np.searchsorted(rows, wanted)
-    if len(wanted) == 0 or place[-1] >= len(rows) or not np.array_equal(rows[place], wanted):
-        raise RecordError("the predictions do not cover the protocol's samples", fix="fresh=true runs the model again")
-
+    place = places_of(table, index, wanted, protocol, output)
     shared = labels_scored(protocol, output)
     missing = tuple(x for x in protocol.labels if x not in shared)
     found = table["face_found"].to_numpy(zero_copy_only=False)[place]
