@@ -167,3 +167,22 @@ def test_an_evaluation_waits_for_another_one_of_the_same(place: Path, monkeypatc
         assert not any("stored already" in line for line in told)
     thread.join(60)
     assert any("stored already" in line for line in told)
+
+
+def test_what_other_code_or_libraries_predicted_is_not_used_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.runs import prepare
+    from zoo.runtimes import export
+
+    first = evaluated(place, []).record
+    again = evaluated(place, []).record
+    assert again.cost.resumed and again.predictions == first.predictions
+    for module, name, change in (
+        (prepare, "_face_code", lambda: "other"),
+        (prepare, "version", lambda _: "0.0"),
+        (prepare, "_samples", lambda *_: "in another order"),
+        (export, "model_code", lambda _: {"heads.py": "other"}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, change)
+            other = evaluated(place, []).record
+        assert not other.cost.resumed and other.predictions != first.predictions, name

@@ -112,3 +112,14 @@ def test_an_interrupted_export_leaves_nothing(xception, monkeypatch: pytest.Monk
 def test_published_graphs_are_not_exported(hog) -> None:
     assert open_session(hog.entry, hog.files, hog.tasks, runtime="openvino").info.exported is None
     assert kept() == []
+
+
+def test_a_graph_of_other_code_is_not_served(xception, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.runtimes import export as exporter
+
+    code = exporter.model_code(xception.entry.family)
+    assert {"export.py", "checkpoints.py", "networks/mini_xception.py"} <= code.keys()
+    open_session(xception.entry, xception.files, xception.tasks, runtime="onnxruntime")
+    monkeypatch.setattr(exporter, "model_code", lambda family: {**code, "export.py": "0" * 64})
+    open_session(xception.entry, xception.files, xception.tasks, runtime="onnxruntime")
+    assert len(kept()) == 2

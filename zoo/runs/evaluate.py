@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo._util.cpu import usable_cores
-from zoo._util.files import sha256_of
+from zoo._util.files import content_hash, sha256_of
 from zoo.errors import DatasetError, UsageError
 from zoo.registry import ModelEntry, Registry, load_registry
 from zoo.registry.schema import Status, WeightFile
@@ -299,8 +299,18 @@ def make_record(
 
 
 def _key(entry: ModelEntry, index: Index, protocol: ProtocolFile, models: _Models) -> dict[str, Any]:
-    """Returns everything that stored predictions depend on."""
+    """Returns everything that stored predictions depend on.
+
+    The crops' key has the samples row by row, the face code and the versions of what decodes and detects; the code is
+    that of the models and of the runtimes. What another version of the zoo predicted is not scored as this one's.
+    """
+    import zoo.runtimes
+    from zoo.runs.prepare import CropStore
+    from zoo.runtimes.export import model_code
+
+    assert entry.preprocess is not None
     info = models.info()
+    runtimes = sorted(Path(zoo.runtimes.__path__[0]).glob("*.py"))
     return {
         "model": entry.name, "contract": entry.contract_hash,
         "weights": sorted(f.sha256 for f in models.used_files()), "checkpoint": models.settings.fold,
@@ -308,6 +318,8 @@ def _key(entry: ModelEntry, index: Index, protocol: ProtocolFile, models: _Model
         "dataset": index.dataset, "manifest": index.manifest, "options": index.options,
         "runtime": info.runtime, "version": info.version, "device": info.device, "precision": info.precision,
         "batch": models.settings.batch,
+        "crops": content_hash(CropStore(entry.preprocess, index).key, 16),
+        "code": content_hash([model_code(entry.family), {p.name: sha256_of(p) for p in runtimes}], 16),
     }  # fmt: skip
 
 

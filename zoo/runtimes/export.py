@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
 import onnx
 
+from zoo import models
 from zoo._util.files import atomic_path, content_hash, sha256_of, zoo_home
-from zoo.models import export, networks
+from zoo.models import export
 from zoo.models.base import FAMILIES, Files, Graph, load_family
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry
 
 
+@cache
+def model_code(family: str) -> dict[str, str]:
+    """Returns the sha256 of the source files that decide what a family's network computes, by name.
+
+    All of :mod:`zoo.models` is among them, because families share helpers; a plug-in's family adds its own module.
+    """
+    found = {path.relative_to(_MODELS).as_posix(): sha256_of(path) for path in sorted(_MODELS.rglob("*.py"))}
+    if family not in FAMILIES and (source := inspect.getsourcefile(load_family(family).graph)):
+        found[family] = sha256_of(Path(source))
+    return found
+
+
 def exported_graph(entry: ModelEntry, files: Files, tasks: Sequence[Task], graph: Graph) -> Path:
     """Returns the ONNX file of an entry whose family gives a torch module, exporting it if it is not in the cache.
 
-    The cache is keyed by the files' bytes, the entry's contract, the tasks, the family's source and the versions of
-    the exporter: a graph of other weights is never served. Finding it there loads no torch.
+    The cache is keyed by the files' bytes, the entry's contract, the tasks, the models' source and the versions of the
+    exporter: a graph of other weights is never served. Finding it there loads no torch.
 
     Args:
         entry: The model.
@@ -32,13 +46,11 @@ def exported_graph(entry: ModelEntry, files: Files, tasks: Sequence[Task], graph
         DependencyError: The graph is not there, and torch or onnxscript is not installed.
         ContractError: The checkpoint is not the family's, or the exported graph differs from the module.
     """
-    source = inspect.getsourcefile(load_family(entry.family).graph)
     key = content_hash({
         "contract": entry.contract_hash,
         "files": {name: sha256_of(path) for name, path in files.items()},
         "tasks": sorted(tasks),
-        "family": sha256_of(Path(source)) if source else entry.family,
-        "networks": {p.name: sha256_of(p) for p in sorted(_NETWORKS.glob("*.py"))} if entry.family in FAMILIES else {},
+        "code": model_code(entry.family),
         "opset": export.OPSET,
         "versions": {d.name: d.version for n in ("torch", "timm", "onnxscript") for d in distributions(name=n)},
     }, 32)  # fmt: skip
@@ -51,4 +63,4 @@ def exported_graph(entry: ModelEntry, files: Files, tasks: Sequence[Task], graph
     return path
 
 
-_NETWORKS = Path(networks.__path__[0])
+_MODELS = Path(models.__path__[0])
