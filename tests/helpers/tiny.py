@@ -74,3 +74,17 @@ def tiny_pictures(root: Path, count: int = 12, *, wrong: int = 2, side: int = 16
             pixels[..., colour] += 150
             Image.fromarray(pixels).save(root / label / f"{i:05d}.png", compress_level=1)
     return root
+
+
+def broken_registry(folder: Path) -> Path:
+    """Writes :func:`tiny_registry` with a model that gives numbers for a black picture and NaN for bright ones."""
+    path, file = tiny_registry(folder), folder / "tiny.onnx"
+    model = onnx.load(file)
+    model.graph.node[-1].output[0] = "raw"  # 0 for black, about 2 for the pictures' colour
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.float32), "one"))
+    model.graph.node.extend([
+        helper.make_node("Sub", ["one", "raw"], ["rest"]), helper.make_node("Sqrt", ["rest"], ["label"])
+    ])  # fmt: skip
+    onnx.save(model, file)
+    path.write_text(yaml.safe_dump({"schema_version": 1, "models": [tiny_entry(file)]}))
+    return path

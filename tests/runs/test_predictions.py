@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
@@ -10,13 +11,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.helpers.tiny import tiny_pictures, tiny_registry
+from tests.helpers.tiny import broken_registry, tiny_pictures, tiny_registry
 from zoo._util import files
 from zoo.datasets import load_index
-from zoo.errors import RecordError
+from zoo.errors import ContractError, RecordError
 from zoo.protocols import load_protocol
 from zoo.registry import load_registry
 from zoo.runs import Evaluated, Settings, evaluate_entry
+from zoo.runs.predict import Predictor
 from zoo.runs.predictions import PredictionStore, Unit, predictions_key, read_predictions
 
 KEY = {"weights": ["0" * 64], "dataset": "disfa", "batch": 32}
@@ -186,3 +188,16 @@ def test_what_other_code_or_libraries_predicted_is_not_used_again(place: Path, m
             patch.setattr(module, name, change)
             other = evaluated(place, []).record
         assert not other.cost.resumed and other.predictions != first.predictions, name
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_what_is_no_number_is_not_scored_as_a_missing_face(place: Path, runtime: str) -> None:
+    broken_registry(place)
+    registry = load_registry([place / "tiny.yaml"])
+    index, protocol = load_index("folder", place / "pictures"), load_protocol("folder-expression")
+    settings = Settings(runtime=runtime, resamples=50)
+    with pytest.raises(ContractError, match="tensor 'label' is not finite for"):
+        evaluate_entry(registry.get("tiny"), index, protocol, settings, registry=registry)
+    predictor = Predictor(registry.get("tiny"), registry, settings)
+    with closing(predictor), pytest.raises(ContractError, match="not finite"):
+        list(predictor.files(sorted((place / "pictures" / "anger").iterdir())))

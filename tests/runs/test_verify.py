@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.tiny import tiny_registry
+from tests.helpers.tiny import broken_registry, tiny_registry
 from zoo.errors import ContractError, HashMismatchError, RecordError, WeightsError
 from zoo.registry import load_registry
 from zoo.results.evidence import evidence_path, read_evidence, save_evidence, unearned
@@ -48,6 +48,12 @@ def test_a_file_that_breaks_the_contract_earns_nothing(tmp_path: Path) -> None:
     path = tiny_registry(tmp_path, outputs=[{"task": "expression", "labels": ["anger", "fear"], "start": 2}])
     registry = load_registry((path,))
     with pytest.raises(ContractError):
+        verify_entry(registry.get("tiny"), registry, tell=print)
+
+
+def test_a_file_that_gives_no_numbers_earns_nothing(tmp_path: Path) -> None:
+    registry = load_registry((broken_registry(tmp_path),))
+    with pytest.raises(ContractError, match="not finite for 8 of 8 crops"):
         verify_entry(registry.get("tiny"), registry, tell=print)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.runtimes.base import SessionInfo
-from zoo.runtimes.parity import agreement, batch_invariance, compare, thread_invariance
+from zoo.runtimes.parity import agreement, batch_invariance, compare, thread_invariance, worst
 
 
 class Sums:
@@ -70,3 +70,16 @@ def test_thread_invariance_finds_threads_that_matter_and_closes() -> None:
 
     assert thread_invariance(open_with, CROPS, threads=(2, 3))["y"].max_abs == 0.5
     assert len(opened) == 3 and all(s.closed for s in opened)
+
+
+def test_a_nan_is_the_worst_wherever_it_stands() -> None:
+    good, bad = (agreement(np.ones((1, 1), np.float32), np.full((1, 1), x, np.float32)) for x in (1.5, np.nan))
+    for order in ([good, bad], [bad, good], [good, bad, good]):
+        assert np.isnan(worst(order))
+    assert worst([good]) == 0.5
+
+    class NanInThrees(Sums):
+        def infer(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+            return {"y": super().infer(batch)["y"] + np.float32(np.nan if len(batch) == 3 else len(batch) - 1)}
+
+    assert np.isnan(batch_invariance(NanInThrees(), CROPS, sizes=(2, 3, 6))["y"].relative)

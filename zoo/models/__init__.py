@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from zoo.models.base import Family, Graph, load_family, select_files
-from zoo.models.heads import apply_outputs, verify_contract
+from zoo.models.heads import apply_outputs, check_finite, verify_contract
 
-__all__ = ["Family", "Graph", "apply_outputs", "load_family", "select_files", "verify_contract"]
+__all__ = ["Family", "Graph", "apply_outputs", "check_finite", "load_family", "select_files", "verify_contract"]

@@ -93,6 +93,28 @@ def apply_outputs(
     return values
 
 
+def check_finite(entry: ModelEntry, tensors: Mapping[str, NDArray[np.float32]], precision: str) -> None:
+    """Refuses tensors that hold no numbers: scored, NaN would pass for a missing face, and infinity for a value.
+
+    Args:
+        entry: The model.
+        tensors: What a session gave: float32 ``[n, columns]`` by name.
+        precision: That it ran in, for the error.
+
+    Raises:
+        ContractError: A value is NaN or infinite.
+    """
+    for name, tensor in tensors.items():
+        bad = int((~np.isfinite(tensor)).any(axis=1).sum())
+        if bad:
+            lower = precision != "fp32"
+            raise ContractError(
+                f"{entry.name}: tensor '{name}' is not finite for {bad} of {len(tensor)} crops",
+                where=f"registry entry {entry.name}", why=f"it ran in {precision}" if lower else None,
+                fix="precision=fp32" if lower else "try another runtime=; where all of them give it, the file is broken",
+            )  # fmt: skip
+
+
 def verify_contract(
     entry: ModelEntry, session: Session, tasks: Sequence[Task] | None = None, batch: int | None = None
 ) -> None:

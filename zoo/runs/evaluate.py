@@ -151,10 +151,11 @@ class _Models:
     def stream(
         self, place: int, batches: Iterable[tuple[Any, NDArray[np.uint8]]]
     ) -> Iterator[tuple[Any, dict[str, NDArray[np.float32]]]]:
-        from zoo.models import apply_outputs
+        from zoo.models import apply_outputs, check_finite
 
         task = self.task
         for key, tensors in self.session(place).stream(batches):
+            check_finite(self.entry, tensors, self.settings.precision)
             values = apply_outputs(self.entry, tensors, (task,))[task]
             yield key, {column(task, x): values[:, i] for i, x in enumerate(self.entry.output(task).labels)}
 

@@ -211,8 +211,9 @@ class Predictor:
 
     def _results(self, tensors: dict[str, NDArray[np.float32]]) -> list[Results]:
         """Returns the values of each face of a batch."""
-        from zoo.models import apply_outputs
+        from zoo.models import apply_outputs, check_finite
 
+        check_finite(self.entry, tensors, self._session.info.precision)
         values = apply_outputs(self.entry, tensors, self.tasks)
         count = len(next(iter(values.values())))
         return [

@@ -272,12 +272,12 @@ class _Work:
             ContractError: They differ by more than sums in another order explain.
         """
         from zoo.runtimes import open_session
-        from zoo.runtimes.parity import compare, tolerance
+        from zoo.runtimes.parity import compare, tolerance, worst
 
         files = {w.name: self.folder / w.name for w in made.weights}
         session = open_session(made, files, made.tasks, runtime=runtime, threads=self.threads)
         try:
-            apart = max(a.relative for a in compare(reference, session, self.golden).values())
+            apart = worst(compare(reference, session, self.golden).values())
             limit = tolerance(reference, session)
         finally:
             session.close()

@@ -140,9 +140,9 @@ def _run_everywhere(
     tell: Callable[[str], None],
 ) -> tuple[list[RuntimeEvidence], Tensors]:
     """Runs the fixed input in every runtime that is here; returns the evidence and the first runtime's tensors."""
-    from zoo.models import select_files
+    from zoo.models import check_finite, select_files
     from zoo.runtimes import open_session
-    from zoo.runtimes.parity import TOLERANCE, agreement, batch_invariance
+    from zoo.runtimes.parity import TOLERANCE, agreement, batch_invariance, worst
 
     where = "" if fold is None else f"fold {fold}: "
     found: list[RuntimeEvidence] = []
@@ -156,23 +156,24 @@ def _run_everywhere(
             continue
         try:
             tensors = session.infer(crops)
-            worst = max(a.relative for a in batch_invariance(session, crops).values())
+            check_finite(entry, tensors, session.info.precision)
+            batches = worst(batch_invariance(session, crops).values())
         finally:
             session.close()
-        if worst > TOLERANCE["fp32"]:
-            raise ContractError(f"{entry.name}: {runtime} answers differently in batches", why=f"by {worst:.1e}")
-        text = f"{where}{runtime}: loads strictly, outputs as declared, batches change it by {worst:.1e}"
+        if not batches <= TOLERANCE["fp32"]:  # written so that a NaN fails
+            raise ContractError(f"{entry.name}: {runtime} answers differently in batches", why=f"by {batches:.1e}")
+        text = f"{where}{runtime}: loads strictly, outputs as declared, batches change it by {batches:.1e}"
         reference = found[0].runtime if found else None
-        apart = max(agreement(first[k], v).relative for k, v in tensors.items()) if found else None
+        apart = worst(agreement(first[k], v) for k, v in tensors.items()) if found else None
         if apart is not None:
-            if apart > TOLERANCE["fp32"]:
+            if not apart <= TOLERANCE["fp32"]:
                 raise ContractError(f"{entry.name}: {runtime} and {reference} disagree", why=f"by {apart:.1e}")
             text += f", within {apart:.1e} of {reference}"
         tell(text)
         first = first or tensors
         found.append(
             RuntimeEvidence(
-                runtime=runtime, version=session.info.version, fold=fold, batches=worst, reference=reference,
+                runtime=runtime, version=session.info.version, fold=fold, batches=batches, reference=reference,
                 difference=apart,
             )
         )  # fmt: skip

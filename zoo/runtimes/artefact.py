@@ -32,7 +32,7 @@ from zoo.runtimes.base import Session, Tensors
 from zoo.runtimes.calibration import Calibration
 from zoo.runtimes.example import example
 from zoo.runtimes.graphs import PIXELS, affine, dynamic_batch, with_pixels
-from zoo.runtimes.parity import TOLERANCE, batch_invariance
+from zoo.runtimes.parity import TOLERANCE, batch_invariance, worst
 
 ExportRuntime = Literal["openvino", "onnxruntime"]
 
@@ -331,7 +331,7 @@ def _check(
             )
             for key, crops in inputs.items()
         }
-        alone = max(a.relative for a in batch_invariance(session, golden).values())
+        alone = worst(batch_invariance(session, golden).values())
     finally:
         session.close()
     limits = LIMITS[precision]

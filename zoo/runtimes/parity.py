@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,11 @@ def _compare(reference: Tensors, other: Tensors) -> dict[str, Agreement]:
     return {name: agreement(reference[name], other[name]) for name in reference}
 
 
+def worst(found: Iterable[Agreement]) -> float:
+    """Returns the largest ``relative``; NaN where one is NaN, which ``max`` may pass over."""
+    return float(np.max([one.relative for one in found]))
+
+
 def compare(reference: Session, other: Session, crops: NDArray[np.uint8]) -> dict[str, Agreement]:
     """Runs the same crops through two sessions and compares each tensor.
 
@@ -97,7 +102,11 @@ def batch_invariance(
     """
     single = _in_batches(session, crops, 1)
     found = [_compare(single, _in_batches(session, crops, size)) for size in sizes]
-    return {name: max((f[name] for f in found), key=lambda a: a.relative) for name in single}
+    return {name: max((f[name] for f in found), key=_badness) for name in single}
+
+
+def _badness(one: Agreement) -> tuple[bool, float]:
+    return bool(np.isnan(one.relative)), one.relative
 
 
 def _in_batches(session: Session, crops: NDArray[np.uint8], size: int) -> Tensors:
@@ -123,4 +132,4 @@ def thread_invariance(
         finally:
             session.close()
     found = [_compare(results[0], other) for other in results[1:]]
-    return {name: max((f[name] for f in found), key=lambda a: a.relative) for name in results[0]}
+    return {name: max((f[name] for f in found), key=_badness) for name in results[0]}
