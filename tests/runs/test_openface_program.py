@@ -18,7 +18,11 @@ from PIL import Image
 from tests.runs.openface_twin import disfa
 from zoo.datasets import load_index
 from zoo.datasets.base import Index
-from zoo.runs.openface_program import find_program, plan_jobs
+from zoo.errors import ZooError
+from zoo.registry import load_registry
+from zoo.runs import openface, openface_program
+from zoo.runs.openface import units_of
+from zoo.runs.openface_program import find_program, plan_jobs, run_openface
 
 STAND_IN = Path(__file__).with_name("openface_stand_in.py")
 MODELS = ("main_static_svms.txt", "AU_all_static.txt", "svr_combined/AU_1_static_intensity_comb.dat")
@@ -256,6 +260,40 @@ def test_a_folder_of_frames_is_a_sequence(tmp_path: Path) -> None:
     assert [(j.program, j.units) for j in jobs] == [
         ("FeatureExtraction", ("S1/",)), ("FaceLandmarkImg", ("S2/1.png", "S2/2.png", "S2/3.png"))
     ]  # fmt: skip
+
+
+def test_a_folder_between_whose_frames_another_folder_sorts_is_run_once(tmp_path: Path) -> None:
+    lines = ["path,subject,sequence,frame,AU01"]
+    for folder, file, sequence, frame in (("S1", "1", "one", 1), ("S1/x", "1", "two", 1), ("S1", "z", "one", 2)):
+        picture(tmp_path / folder / f"{file}.png")
+        lines.append(f"{folder}/{file}.png,S1,{sequence},{frame},1")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    index = load_index("folder", tmp_path)
+    assert [j.units for j in plan_jobs(index, range(len(index)))] == [("S1/",), ("S1/x/",)]
+
+
+def test_a_large_copy_is_gone_through_once_and_a_cut_manifest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = load_index("folder", pictures(tmp_path / "pictures"))
+    program = find_program(str(installation(tmp_path / "bin")))
+    passes: list[int] = []
+    for module in (openface, openface_program):
+        monkeypatch.setattr(module, "units_of", lambda index: passes.append(1) or units_of(index))
+    entry = load_registry().get("openface2")
+    files, made = run_openface(index, range(len(index)), program, entry)
+    assert (len(files), len(passes), made.resumed) == (5, 1, False)
+    manifest = next(iter(files.values())).with_name("manifest.jsonl")
+    lines = manifest.read_text().splitlines()
+    assert len(lines) == 5
+    manifest.write_text("\n".join(lines)[:-10])  # killed while the last line was written
+    again, made = run_openface(index, range(len(index)), program, entry)
+    assert again == files and made.resumed
+    assert manifest.read_text().splitlines() == lines
+    assert len(calls(tmp_path / "bin")) == 3  # two of the first run, one for the picture that was not in the manifest
+    manifest.write_text("\n".join(["{", *lines, ""]))
+    with pytest.raises(ZooError, match="manifest is damaged"):
+        run_openface(index, range(len(index)), program, entry)
 
 
 def test_a_container(twin: Index, tmp_path: Path) -> None:

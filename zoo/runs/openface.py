@@ -80,7 +80,7 @@ def match_files(path: str | Path | Sequence[Path], index: Index) -> dict[str, Pa
         UsageError: No CSV file there.
         DatasetError: A file that belongs to nothing or to several things in the dataset, or two files of one thing.
     """
-    names, alone = _names(index, _units(index))
+    names, alone = _names(index, units_of(index))
     taken: dict[str, Path] = {}
     for file, parents in _files(path):
         unit = _belongs(file, parents, names, alone)
@@ -98,6 +98,7 @@ def predictions_from_openface_csv(
     entry: ModelEntry,
     gaps: list[Gap] | None = None,
     read: Callable[[Path], OpenFaceTable] | None = None,
+    units: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> pa.Table:
     """Makes predictions of OpenFace's CSV files, in the form that :func:`zoo.runs.scoring.score_predictions` takes.
 
@@ -111,6 +112,7 @@ def predictions_from_openface_csv(
         entry: The model whose outputs the columns are, ``openface2``.
         gaps: Takes what is missing inside the files.
         read: Reads a file; None takes its columns as they are.
+        units: What :func:`units_of` gives, where many files are read one by one; None makes it.
 
     Returns:
         Rows of the index that the files cover, ascending: ``row``, ``face_found`` (OpenFace's ``success``),
@@ -125,7 +127,7 @@ def predictions_from_openface_csv(
     import pyarrow as pa
 
     files = dict(path) if isinstance(path, Mapping) else match_files(path, index)
-    units = _units(index)
+    units = units_of(index) if units is None else units
     parts: list[dict[str, NDArray[Any]]] = []
     faceless: list[dict[str, NDArray[Any]]] = []
     first: Path | None = None
@@ -257,8 +259,8 @@ def _files(path: str | Path | Sequence[Path]) -> list[tuple[Path, tuple[str, ...
     return found
 
 
-def _units(index: Index) -> dict[str, NDArray[np.int64]]:
-    """Rows by what OpenFace would be run on: a video, a folder of frames, and each picture by itself."""
+def units_of(index: Index) -> dict[str, NDArray[np.int64]]:
+    """Returns the rows by what OpenFace would be run on: a video, a folder of frames, and each picture by itself."""
     groups: dict[str, list[int]] = {}
     for row, (file, position) in enumerate(zip(index.file.tolist(), index.position.tolist(), strict=True)):
         groups.setdefault(file, []).append(row)

@@ -13,12 +13,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo._util.cpu import usable_cores
 from zoo._util.files import canonical_json, content_hash, sha256_of, write_text, zoo_home
@@ -26,7 +27,7 @@ from zoo.errors import DatasetError, MissingError, UsageError, ZooError
 from zoo.models.openface_svr import models_hash
 from zoo.registry.schema import ModelEntry
 from zoo.runs.evaluate import Evaluated, Settings, progress_bar, quiet
-from zoo.runs.openface import DETAILS, predictions_from_openface_csv
+from zoo.runs.openface import DETAILS, predictions_from_openface_csv, units_of
 from zoo.runs.openface_score import Made, refuse_settings, score_openface
 
 if TYPE_CHECKING:
@@ -166,18 +167,17 @@ def plan_jobs(index: Index, rows: Sequence[int]) -> list[_Job]:
                 f"OpenFace reads files of pictures, and those of {index.dataset} are in {file}", where=str(index.root)
             )
         sequences.setdefault(file if position >= 0 else f"{file.rpartition('/')[0]}/", set()).add((subject, sequence))
-    jobs, pictures = [], []
+    jobs: dict[_Job, None] = {}  # in order, each once: a folder's files and those of its folders are mixed in the order
+    pictures = []
     for file in sorted(wanted):
         folder = f"{file.rpartition('/')[0]}/"
         if file in sequences:
-            jobs.append(_Job(SEQUENCES, (file,)))
+            jobs[_Job(SEQUENCES, (file,))] = None
         elif len(owners := sequences[folder]) == 1 and next(iter(owners))[1] and folder != "/":
-            job = _Job(SEQUENCES, (folder,))
-            if not jobs or jobs[-1] != job:
-                jobs.append(job)
+            jobs[_Job(SEQUENCES, (folder,))] = None
         else:
             pictures.append(file)
-    return jobs + [_Job(PICTURES, units) for units in _batches(pictures)]
+    return [*jobs, *(_Job(PICTURES, units) for units in _batches(pictures))]
 
 
 def _batches(files: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -194,19 +194,29 @@ def _batches(files: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 class _Kept:
-    """The finished files of one installation, its options and one copy of a dataset, with a manifest."""
+    """The finished files of one installation, its options and one copy of a dataset, with a manifest.
+
+    The manifest grows by a line a file: written anew for each of a hundred thousand pictures, it would cost more than
+    OpenFace. A line that a kill cut off is left out, and its file is made again.
+    """
 
     def __init__(self, folder: Path, *, fresh: bool) -> None:
-        self.folder, self.manifest = folder, folder / "manifest.json"
+        self.folder, self.manifest = folder, folder / "manifest.jsonl"
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         self.entries: dict[str, dict[str, str]] = {}
         if self.manifest.exists():
-            try:
-                self.entries = json.loads(self.manifest.read_text(encoding="utf-8"))
-            except ValueError:
-                raise ZooError("the manifest is damaged", where=str(self.manifest), fix="fresh=true") from None
+            *lines, torn = self.manifest.read_text(encoding="utf-8", errors="replace").split("\n")
+            for number, line in enumerate(lines, 1):
+                try:
+                    unit, file, sha256 = json.loads(line)
+                except (ValueError, TypeError):
+                    where = f"{self.manifest}:{number}"
+                    raise ZooError("the manifest is damaged", where=where, fix="fresh=true") from None
+                self.entries[unit] = {"file": file, "sha256": sha256}
+            if torn:
+                write_text(self.manifest, "".join(f"{line}\n" for line in lines))
 
     def path(self, unit: str) -> Path:
         return self.folder / self.entries[unit]["file"]
@@ -221,7 +231,8 @@ class _Kept:
         path = self.folder / f"{content_hash(unit, 16)}{DETAILS if made.name.endswith(DETAILS) else '.csv'}"
         made.replace(path)
         self.entries[unit] = {"file": path.name, "sha256": sha256_of(path)}
-        write_text(self.manifest, canonical_json(self.entries))
+        with self.manifest.open("a", encoding="utf-8") as manifest:
+            manifest.write(canonical_json([unit, path.name, self.entries[unit]["sha256"]]) + "\n")
 
 
 def _last_lines(text: str, count: int = 3) -> str:
@@ -267,15 +278,16 @@ def run_openface(
     if done:
         tell(f"{len(done)} of {len(units)} CSV files are there from an earlier run; fresh=true runs OpenFace again")
     failures: dict[str, str] = {}
+    places = units_of(index)
     with progress_bar(len(units), len(done), entry.name, progress, unit="file") as shown:
         for job in jobs:
             if not (todo := [unit for unit in job.units if unit not in done]):
                 continue
-            failed = _call(index, program, job.program, todo, flags, kept, entry)
+            failed = _call(index, program, job.program, todo, flags, kept, entry, places)
             if failed and len(todo) > 1:  # one picture can take the others down with it
                 for unit in list(failed):
                     if not kept.has(unit):
-                        failed |= _call(index, program, job.program, [unit], flags, kept, entry) or {unit: ""}
+                        failed |= _call(index, program, job.program, [unit], flags, kept, entry, places) or {unit: ""}
             failures |= {unit: why for unit, why in failed.items() if not kept.has(unit)}
             shown.update(len(todo))
     if failures:
@@ -305,6 +317,7 @@ def _call(
     flags: Sequence[str],
     kept: _Kept,
     entry: ModelEntry,
+    places: Mapping[str, NDArray[np.int64]],
 ) -> dict[str, str]:
     """Calls a program once and keeps the good files; returns what failed, and why."""
     inputs = [index.root.absolute() / unit for unit in units]
@@ -332,7 +345,7 @@ def _call(
                 continue
             try:
                 if csv != details:
-                    predictions_from_openface_csv({unit: csv}, index, entry)
+                    predictions_from_openface_csv({unit: csv}, index, entry, units=places)
             except DatasetError as error:
                 failed[unit] = f"{error.what}{f': {error.why}' if error.why else ''}{f' ({said})' if said else ''}"
                 continue
