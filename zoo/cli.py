@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,20 @@ def path(text: str) -> Path:
     """Reads a path; ``~`` is the home folder."""
     if not text:
         raise ValueError("write a path")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~somebody
+        raise ValueError("there is no such user; write the whole path") from None
+
+
+def paths(text: str) -> tuple[Path, ...]:
+    """Reads paths with commas; ``*``, ``?`` and ``[...]`` are filled in here, for shells leave ``key=*`` alone."""
+    found: list[Path] = []
+    for word in words(text):
+        one = path(word)
+        filled = [] if os.path.lexists(one) else sorted(glob(str(one)))  # a file may really be called a[1].jpg
+        found += map(Path, filled or [str(one)])
+    return tuple(found)
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -184,7 +198,10 @@ def parse(verb: str, keys: Sequence[Key], arguments: Sequence[str]) -> Arguments
             raise UsageError(f"the key '{name}' is given twice", fix="several values go into one key, with commas")
         given[name] = text
     if "config" in given:
-        file = path(given.pop("config"))
+        try:
+            file = path(given.pop("config"))
+        except ValueError as error:
+            raise UsageError("config=: not a valid value", fix=str(error)) from None
         given = {**_config(file), **given}
     result = Arguments({k.name: k.default for k in keys})
     for name, text in given.items():
@@ -222,7 +239,7 @@ def run_verb(
     body: Callable[[Arguments], int | None],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Runs a verb and returns its exit code; a ZooError becomes a message, never a traceback."""
+    """Runs a verb and returns its exit code; what a user can mend becomes a message, never a traceback."""
     words_given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if any(w in ("-h", "--help", "help") for w in words_given):
@@ -238,6 +255,12 @@ def run_verb(
     except BrokenPipeError:  # the reader of stdout has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder that may not be written to, a full disk
+        if error.errno is None:
+            raise
+        what = f"'{error.filename}' cannot be used" if error.filename else "a file cannot be read or written"
+        say(f"error: {ZooError(what, why=error.strerror)}")
+        return ZooError.exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

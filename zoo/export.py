@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, one_of, path, positive, put, run_verb, say, words
+from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, one_of, path, paths, positive, put, run_verb, say, words
 
 if TYPE_CHECKING:
     from zoo.registry import ModelEntry
@@ -21,7 +21,7 @@ KEYS = (
     Key("out", "folder to write; a new one", path, required=True),
     Key("tasks", "au-intensity, au-occurrence, expression, valence-arousal; else all of the model's", words, ()),
     Key("fold", "which checkpoint, for models that have one a fold"),
-    Key("calibrate", "int8: your pictures of faces, files or folders, with commas", words, ()),
+    Key("calibrate", "int8: your pictures of faces, files or folders, with commas", paths, ()),
     Key("dataset", "int8: or a dataset, of which no test subject of the fold is used"),
     Key("root", "folder of your copy of it; else the variable ZOO_<DATASET>_ROOT"),
     Key("keep_fp32", "int8: true writes the fp32 graph beside it, so that zoo.bench can hold the two together",
@@ -42,7 +42,8 @@ def _calibration(given: Arguments, entry: ModelEntry) -> Calibration | None:
         from zoo.runs.predict import find_images
 
         assert entry.preprocess is not None
-        return calibration.from_pictures(find_images(given.calibrate), entry.preprocess, ", ".join(given.calibrate))
+        where = ", ".join(map(str, given.calibrate))
+        return calibration.from_pictures(find_images(given.calibrate), entry.preprocess, where)
     if given.dataset:
         from zoo.datasets import get_dataset, load_index
 

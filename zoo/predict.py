@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
-from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, one_of, path, positive, put, run_verb, say, words
+from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, one_of, path, paths, positive, put, run_verb, say, words
 
 SUMMARY = "Run a model on pictures and videos: writes a table, and each of them with the result drawn on it."
 EXAMPLE = "python -m zoo.predict model=fer-mini-xception input=photo.jpg"
 KEYS = (
     Key("model", "one model's name", required=True),
-    Key("input", "pictures, videos or folders, with commas", words, required=True),
+    Key("input", "pictures, videos or folders, with commas", paths, required=True),
     Key("out", "folder of the table and of what is drawn", path, Path("zoo-predictions")),
     Key("tasks", "au-intensity, au-occurrence, expression, valence-arousal; else all of the model's", words, ()),
     Key("faces", "all | chosen: every face, or the one that counts by the model's contract",
@@ -33,13 +33,25 @@ KEYS = (
 )  # fmt: skip
 
 
-def _names(paths: Sequence[Path]) -> dict[Path, Path]:
+def _names(files: Sequence[Path]) -> dict[Path, Path]:
     """Returns the files' names, with the folders below their common one where two names are equal."""
-    if len({p.stem for p in paths}) == len(paths):
-        return {p: Path(p.name) for p in paths}
-    whole = [p.resolve() for p in paths]
+    if len({p.stem for p in files}) == len(files):
+        return {p: Path(p.name) for p in files}
+    whole = [p.resolve() for p in files]
     common = Path(os.path.commonpath([p.parent for p in whole]))
-    return {p: w.relative_to(common) for p, w in zip(paths, whole, strict=True)}
+    return {p: w.relative_to(common) for p, w in zip(files, whole, strict=True)}
+
+
+def _drawn(names: Mapping[Path, Path], model: str) -> dict[Path, Path]:
+    """Returns where each file is drawn: the name with the model's; with the suffix too where two would be one file."""
+    from collections import Counter
+
+    from zoo.runs.predict import is_video
+
+    kind = {source: f"{model}.{'mp4' if is_video(source) else 'png'}" for source in names}
+    short = {source: name.with_name(f"{name.stem}.{kind[source]}") for source, name in names.items()}
+    count = Counter(short.values())
+    return {s: p if count[p] == 1 else names[s].with_name(f"{names[s].name}.{kind[s]}") for s, p in short.items()}
 
 
 def _body(given: Arguments) -> int:
@@ -55,8 +67,9 @@ def _body(given: Arguments) -> int:
 
     registry = load_registry(given.registry)
     entry = registry.get(given.model)
-    paths = find_images(given.input, videos=True)
-    names = _names(paths)
+    found = find_images(given.input, videos=True, but=given.out)
+    names = _names(found)
+    places = _drawn(names, entry.name)
     settings = Settings(
         runtime=given.runtime,
         device=given.device,
@@ -77,12 +90,11 @@ def _body(given: Arguments) -> int:
         with ExitStack() as whole:
             part = whole.enter_context(atomic_path(target))
             write = whole.enter_context(open_table(part, columns(entry, predictor.tasks), given.format))
-            found = predictor.files(paths, only_chosen=given.faces == "chosen", keep_images=given.draw)
-            total = count_pictures(paths)
-            bar = tqdm(found, total=total, unit="img", disable=not sys.stderr.isatty(), file=sys.stderr)
+            results = predictor.files(found, only_chosen=given.faces == "chosen", keep_images=given.draw)
+            total = count_pictures(found)
+            bar = tqdm(results, total=total, unit="img", disable=not sys.stderr.isatty(), file=sys.stderr)
             for source, predictions in groupby(bar, key=lambda p: p.path):
-                name = names[source]
-                drawn = given.out / name.parent / f"{name.stem}.{entry.name}.{'mp4' if is_video(source) else 'png'}"
+                name, drawn = names[source], given.out / places[source]
                 with ExitStack() as file:
                     add = None
                     for number, item in enumerate(predictions):
@@ -113,7 +125,7 @@ def _body(given: Arguments) -> int:
     finally:
         predictor.close()
     put(str(target))
-    videos = sum(map(is_video, paths))
+    videos = sum(map(is_video, found))
     what = f"{pictures} frames and pictures" if videos else f"{pictures} pictures"
     say(f"{what}: {faces} faces, {without} without a face, {problems} not decoded")
     return 1 if problems == pictures else 0

@@ -15,11 +15,11 @@ from zoo.cli import (
     boolean,
     natural,
     path,
+    paths,
     positive,
     put,
     run_verb,
     say,
-    words,
 )
 from zoo.errors import MissingError, RecordError, UsageError
 
@@ -29,8 +29,8 @@ EXAMPLE = (
     "       python -m zoo.score csv=openface-output dataset=disfa root=/data/DISFA"
 )
 KEYS = (
-    Key("predictions", "a predictions.parquet that zoo.eval wrote; several with commas", words),
-    Key("csv", "OpenFace's CSV files, or a folder of them, named after the videos; with commas", words),
+    Key("predictions", "a predictions.parquet that zoo.eval wrote; several with commas", paths),
+    Key("csv", "OpenFace's CSV files, or a folder of them, named after the videos; with commas", paths),
     Key("root", "folder of the dataset copy that they are of; else the variable ZOO_<DATASET>_ROOT"),
     Key(
         "protocol", "protocol; else the one that they were made for (csv: the dataset's first for a task of the model)"
@@ -107,7 +107,7 @@ def _score_csv(given: Arguments) -> int:
     for finding in index.findings:
         if finding.severity != "note" or finding.code == "licence":
             say(f"{finding.severity}: {finding.message}")
-    files = match_files([Path(name).expanduser() for name in given.csv], index)
+    files = match_files(list(given.csv), index)
     made, read = own_models(given.openface) if own else (found_files(files), None)
     done = score_openface(
         entry, index, protocol, files, made, Settings(resamples=given.resamples, seed=given.seed),
@@ -151,7 +151,7 @@ def _score_predictions(given: Arguments) -> int:
     registry = load_registry(given.registry)
     parts: list[Part] = []
     documents, rows = [], []
-    for file in (Path(name).expanduser() for name in given.predictions):
+    for file in given.predictions:
         key = predictions_key(file)
         entry = registry.get(key["model"])
         protocol = load_protocol(given.protocol or key["protocol"])

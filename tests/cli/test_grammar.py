@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.cli import Arguments, Key, boolean, main, natural, one_of, parse, positive, run_verb, words
+from zoo.cli import Arguments, Key, boolean, main, natural, one_of, parse, path, paths, positive, run_verb, words
 from zoo.errors import DatasetMissingError, UnknownNameError, UsageError, ZooError
 
 KEYS = (
@@ -20,12 +20,15 @@ KEYS = (
     Key("seed", "seed", natural, 0),
     Key("fresh", "again", boolean, False),
     Key("root", "folder"),
+    Key("out", "folder", path),
+    Key("files", "files", paths, ()),
 )
 
 
 def test_values_are_typed_and_defaults_stand() -> None:
     got = parse("eval", KEYS, ["model=a,b", "batch=4", "fresh=yes", "seed=0"])
-    assert got == {"model": ("a", "b"), "precision": "fp32", "batch": 4, "seed": 0, "fresh": True, "root": None}
+    assert got == {"model": ("a", "b"), "precision": "fp32", "batch": 4, "seed": 0, "fresh": True, "root": None,
+                   "out": None, "files": ()}  # fmt: skip
     assert got.model == ("a", "b")
 
 
@@ -48,6 +51,8 @@ def test_a_value_may_hold_an_equals_sign_and_stay_text() -> None:
         (["model=a", "precision=int4"], "precision=int4: unknown value", "int8"),
         (["model=,"], "model=,: not a valid value", "one name"),
         (["config=none.yaml"], "config file 'none.yaml' does not exist", None),
+        (["config="], "config=: not a valid value", "write a path"),
+        (["model=a", "out=~nobody-of-this-name/x"], "out=~nobody-of-this-name/x: not a valid value", "no such user"),
     ],
 )
 def test_mistakes_are_named_with_what_mends_them(words_given: list[str], what: str, fix: str | None) -> None:
@@ -81,7 +86,8 @@ def test_any_words_give_values_or_a_usage_error(words_given: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(UsageError("x"), 2), (DatasetMissingError("x"), 3), (ZooError("x"), 1), (KeyboardInterrupt(), 130)],
+    [(UsageError("x"), 2), (DatasetMissingError("x"), 3), (ZooError("x"), 1), (KeyboardInterrupt(), 130),
+     (PermissionError(13, "Permission denied", "/kept"), 1), (OSError(28, "No space left on device"), 1)],
 )
 def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     def body(_: Arguments) -> int:
@@ -136,3 +142,21 @@ def test_arguments_raise_attribute_error_for_unknown_names() -> None:
     values: Any = Arguments(a=1)
     with pytest.raises(AttributeError):
         values.b
+
+
+def test_paths_are_filled_in_where_the_shell_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a.csv", "b.csv", "c[1].csv"):
+        (tmp_path / name).write_text("")
+    got = parse("eval", KEYS, ["model=m", f"files=~/[ab].csv,{tmp_path}/c[1].csv,{tmp_path}/none*.csv"])
+    assert got.files == (*(tmp_path / n for n in ("a.csv", "b.csv", "c[1].csv")), tmp_path / "none*.csv")
+
+
+def test_an_error_of_the_disk_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(_: Arguments) -> int:
+        raise PermissionError(13, "Permission denied", "/kept")
+
+    assert run_verb("eval", "", KEYS, "", body, ["model=a"]) == 1
+    assert capsys.readouterr().err == "error: '/kept' cannot be used\n  why: Permission denied\n"
+    with pytest.raises(OSError, match="not of the system"):
+        run_verb("eval", "", KEYS, "", lambda _: (_ for _ in ()).throw(OSError("not of the system")), ["model=a"])

@@ -262,3 +262,37 @@ def test_submitting_prints_the_steps(place: Path) -> None:
     done = zoo(*EVAL, "submit=true", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "zoo.leaderboard" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_clear_error(place: Path) -> None:
+    (place / "taken").write_text("a file")
+    predict = ("predict", "model=tiny", "input=pictures", "registry=tiny.yaml", "out=taken")
+    for words in ((*EVAL, "out=taken/x"), predict):
+        done = zoo(*words, cwd=place)
+        assert done.returncode == 1, done.stderr
+        assert "cannot be used" in done.stderr and "taken" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_pictures_of_one_stem_are_drawn_apart_and_what_was_drawn_is_no_input(place: Path) -> None:
+    with Image.open(place / "pictures" / "anger" / "00000.png") as picture:
+        picture.save(place / "pictures" / "anger" / "00000.bmp")
+    for _ in range(2):
+        done = zoo("predict", "model=tiny", "input=.", "registry=tiny.yaml", cwd=place)
+        assert done.returncode == 0, done.stderr
+        out = place / "zoo-predictions"
+        rows = list(csv.DictReader((out / "tiny.csv").read_text().splitlines()))
+        assert len({r["file"] for r in rows}) == len(rows) == 37
+        drawn = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png"))
+        assert len(drawn) == 37
+        assert [d for d in drawn if "anger/00000" in d] == [
+            "anger/00000.bmp.tiny.png", "anger/00000.png.tiny.png"
+        ]  # fmt: skip
+
+
+def test_stored_predictions_are_found_by_a_pattern(place: Path) -> None:
+    assert zoo(*EVAL, cwd=place).returncode == 0
+    pattern = Path(os.environ["ZOO_HOME"]) / "predictions" / "tiny" / "*" / "predictions.parquet"
+    done = zoo("score", f"predictions={pattern}", "root=pictures", "registry=tiny.yaml", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "36 samples" in done.stderr

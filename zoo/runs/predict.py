@@ -64,12 +64,13 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_images(inputs: Sequence[str | Path], *, videos: bool = False) -> list[Path]:
+def find_images(inputs: Sequence[str | Path], *, videos: bool = False, but: Path | None = None) -> list[Path]:
     """Returns the pictures that paths name: files as they are, folders with all pictures below them.
 
     Args:
         inputs: Files and folders.
         videos: Take videos from folders as well.
+        but: A folder whose files are not taken from a folder above it: what was drawn before is no input.
 
     Raises:
         UsageError: A path does not exist, or a folder holds no picture.
@@ -78,7 +79,12 @@ def find_images(inputs: Sequence[str | Path], *, videos: bool = False) -> list[P
     found: list[Path] = []
     for given in map(Path, inputs):
         if given.is_dir():
-            inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            top, away = given.resolve(), None if but is None else but.resolve()
+            own = given / away.relative_to(top) if away and top in away.parents else None
+            inside = sorted(
+                p for p in given.rglob("*")
+                if p.suffix.lower() in suffixes and p.is_file() and not (own and own in p.parents)
+            )  # fmt: skip
             if not inside:
                 raise UsageError(
                     f"the folder '{given}' holds no picture" + (" or video" if videos else ""),
@@ -88,7 +94,7 @@ def find_images(inputs: Sequence[str | Path], *, videos: bool = False) -> list[P
         elif given.exists():
             found.append(given)
         else:
-            raise UsageError(f"'{given}' does not exist", fix="input=photo.jpg or input=folder")
+            raise UsageError(f"'{given}' does not exist", fix="name a file, or a folder with pictures in it")
     return list(dict.fromkeys(found))
 
 
