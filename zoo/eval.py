@@ -29,7 +29,11 @@ from zoo.errors import DatasetMissingError, UsageError, ZooError
 if TYPE_CHECKING:
     from zoo.datasets.base import Index
     from zoo.protocols.schema import ProtocolFile
-    from zoo.registry import ModelEntry
+    from zoo.registry import ModelEntry, Registry
+    from zoo.registry.labels import Task
+    from zoo.results import ResultRecord
+
+    _Run = tuple[ModelEntry, ProtocolFile]
 
 SUMMARY = "Score models on a dataset under a protocol; writes a record and a leaderboard."
 EXAMPLE = "python -m zoo.eval model=hog-ridge dataset=synthface"
@@ -71,102 +75,171 @@ KEYS = (
 )
 
 
-def _absent_weights(entries: Sequence[ModelEntry]) -> list[str]:
+def _absent_weights(entries: Sequence[ModelEntry], registry: Registry) -> list[str]:
     from zoo.weights import cached
 
-    return [e.name for e in entries if any(cached(w) is None for w in e.weights)]
+    return [e.name for e in entries if any(cached(w, base=registry.base(e.name)) is None for w in e.weights)]
 
 
-def _body(given: Arguments) -> int:
-    from zoo.boards import result_json, result_table, write_boards
-    from zoo.boards.text import interval
-    from zoo.datasets import labelled_tasks, load_index
-    from zoo.protocols import default_protocol, load_protocol
-    from zoo.registry import load_registry
-    from zoo.results import save_record
-    from zoo.runs import Settings, evaluate_entry
-    from zoo.runs.challenge import multitask_scores
-    from zoo.runs.openface_program import evaluate_openface
-    from zoo.runs.scoring import scorable_tasks
+class _Copy:
+    """The copy of the dataset: read once for all protocols that want it read in the same way."""
 
-    registry = load_registry(given.registry)
-    entries = registry.match(given.model)
-    if len(entries) > 1:  # a glob takes in models that are known by reported numbers only
-        entries = [e for e in entries if e.runnable or e.name in given.model]
-    if (given.binary or given.au_models != "default") and not any(e.family == "openface2" for e in entries):
-        raise UsageError("binary= and au_models= belong to OpenFace's own program", fix="model=openface2")
-    options = {k.name: str(given[k.name]) for k in READING if given[k.name]}
-    indexes: dict[str, Index] = {}
+    def __init__(self, given: Arguments) -> None:
+        self.given = given
+        self.options = {k.name: str(given[k.name]) for k in READING if given[k.name]}
+        self.indexes: dict[str, Index] = {}
+        self.labelled: list[tuple[Task, ...] | None] = []
 
-    def index_for(protocol: ProtocolFile) -> Index:
-        wanted = {**protocol.dataset_options, **options}
-        if (key := repr(sorted(wanted.items()))) not in indexes:
-            indexes[key] = load_index(given.dataset, given.root, cache=True, offline=given.offline, **wanted)
-            for finding in indexes[key].findings:
+    def index(self, protocol: ProtocolFile) -> Index:
+        """Returns the index as a protocol wants it, and says at the first time what is wrong with the copy."""
+        from zoo.datasets import load_index
+
+        given, wanted = self.given, {**protocol.dataset_options, **self.options}
+        if (key := repr(sorted(wanted.items()))) not in self.indexes:
+            index = load_index(given.dataset, given.root, cache=True, offline=given.offline, **wanted)
+            self.indexes[key] = index
+            for finding in index.findings:
                 if finding.severity != "note" or finding.code == "licence":
                     say(f"{finding.severity}: {finding.message}")
-        return indexes[key]
+        return self.indexes[key]
 
-    def protocols_for(entry: ModelEntry) -> list[ProtocolFile]:
-        if given.protocol:
-            return [load_protocol(ref) for ref in given.protocol]
-        labelled = labelled_tasks(given.dataset, given.root)
-        return [default_protocol(given.dataset, scorable_tasks(entry), labelled)]
+    def default_protocol(self, entry: ModelEntry) -> ProtocolFile:
+        """Returns the protocol that is meant for a model where none is named."""
+        from zoo.datasets import labelled_tasks
+        from zoo.protocols import default_protocol
+        from zoo.runs.scoring import scorable_tasks
 
-    try:
-        plans = [(entry, protocol) for entry in entries for protocol in protocols_for(entry)]
-        index_for(plans[0][1])
-    except DatasetMissingError as error:
-        # Who has no data has often no weights either: say both at once.
-        if absent := _absent_weights(entries):
-            error.fix = f"{error.fix or ''}\n  also not here yet: weights of {', '.join(absent)}: " + "; ".join(
-                f"python -m zoo.fetch model={name}" for name in absent
+        if not self.labelled:
+            self.labelled.append(labelled_tasks(self.given.dataset, self.given.root))
+        return default_protocol(self.given.dataset, scorable_tasks(entry), self.labelled[0])
+
+
+def _entries(given: Arguments, registry: Registry) -> list[ModelEntry]:
+    """Returns the models asked for; a glob leaves out those that cannot be run here."""
+    entries = registry.match(given.model)
+    if len(entries) > 1:
+        named = [e.name for e in entries]
+        entries = [e for e in entries if e.runnable or e.name in given.model]
+        if not entries:
+            raise UsageError(
+                f"none of {', '.join(named[:5])}{', ...' if len(named) > 5 else ''} can be run here",
+                fix="python -m zoo.show kind=runnable",
             )
-        raise
+    if (given.binary or given.au_models != "default") and not any(e.family == "openface2" for e in entries):
+        raise UsageError("binary= and au_models= belong to OpenFace's own program", fix="model=openface2")
+    return entries
+
+
+def _plan(given: Arguments, entries: Sequence[ModelEntry], copy: _Copy) -> tuple[list[_Run], list[ZooError]]:
+    """Returns what is to be run, and the errors of models that have no protocol on this dataset."""
+    from zoo.protocols import load_protocol
+
+    named = [load_protocol(ref) for ref in given.protocol]
+    plans: list[_Run] = []
+    failed: list[ZooError] = []
+    for entry in entries:
+        try:
+            plans += [(entry, protocol) for protocol in named or [copy.default_protocol(entry)]]
+        except UsageError as error:
+            if len(entries) == 1:
+                raise
+            failed.append(error)
+            say(f"error: {entry.name}: {error}")
+    if not plans:
+        raise failed[0]
+    copy.index(plans[0][1])
+    return plans, failed
+
+
+def _evaluate(run: _Run, given: Arguments, copy: _Copy, registry: Registry) -> ResultRecord:
+    """Evaluates one model under one protocol; the record is saved and shown."""
+    from zoo.boards import result_table
+    from zoo.results import save_record
+    from zoo.runs import Settings, evaluate_entry
+
+    entry, protocol = run
     settings = Settings(
         runtime=given.runtime, device=given.device, precision=given.precision, threads=given.threads,
         batch=given.batch, fold=given.fold, offline=given.offline, fresh=given.fresh,
         resamples=given.resamples, seed=given.seed,
     )  # fmt: skip
+    shown = sys.stderr.isatty()
+    if entry.family == "openface2":
+        from zoo.runs.openface_program import evaluate_openface
+
+        done = evaluate_openface(
+            entry, copy.index(protocol), protocol, settings,
+            binary=given.binary, au_models=given.au_models, progress=shown, tell=say,
+        )  # fmt: skip
+    else:
+        done = evaluate_entry(
+            entry, copy.index(protocol), protocol, settings, registry=registry, progress=shown, tell=say
+        )
+    for line in done.problems[:10]:
+        say(f"warning: {line}")
+    if len(done.problems) > 10:
+        say(f"warning: and {len(done.problems) - 10} more that could not be decoded")
+    saved = save_record(done.record, given.out)
+    if given.format in ("table", "md"):
+        put(result_table(done.record, protocol, "simple" if given.format == "table" else "github"))
+        put("")
+    say(f"record: {saved}")
+    if given.submit:
+        from zoo.boards.submit import steps
+
+        say(steps(saved, registry=registry))
+    return done.record
+
+
+def put_csv(documents: Sequence[tuple[ResultRecord, ProtocolFile]]) -> None:
+    """Writes results to stdout as one CSV table: a column for each metric that one of them has."""
+    import pandas as pd
+
+    from zoo.boards import result_rows
+
+    tables = []
+    for record, protocol in documents:
+        head, rows = result_rows(record, protocol)
+        table = pd.DataFrame(rows, columns=head)
+        table.insert(0, "model", record.model.name)
+        table.insert(1, "protocol", protocol.ref)
+        tables.append(table)
+    if tables:
+        put(pd.concat(tables).to_csv(index=False, lineterminator="\n").rstrip("\n"))
+
+
+def _body(given: Arguments) -> int:
+    from zoo.boards import result_json, write_boards
+    from zoo.boards.text import interval
+    from zoo.registry import load_registry
+    from zoo.runs.challenge import multitask_scores
     from zoo.weights.consent import terms
 
+    registry = load_registry(given.registry)
+    entries = _entries(given, registry)
+    copy = _Copy(given)
+    try:
+        plans, failed = _plan(given, entries, copy)
+    except DatasetMissingError as error:
+        # Who has no data has often no weights either: say both at once.
+        if absent := _absent_weights(entries, registry):
+            error.fix = f"{error.fix or ''}\n  also not here yet: weights of {', '.join(absent)}: " + "; ".join(
+                f"python -m zoo.fetch model={name}" for name in absent
+            )
+        raise
+    asked = len(plans) + len(failed)
     for entry in entries:
         for line in terms(entry.licence)[1:]:
             say(f"{entry.name}: {line}")
-    documents = []
-    failed: list[ZooError] = []
+    documents: list[tuple[ResultRecord, ProtocolFile]] = []
     for entry, protocol in plans:
         try:
-            if entry.family == "openface2":
-                done = evaluate_openface(
-                    entry, index_for(protocol), protocol, settings,
-                    binary=given.binary, au_models=given.au_models, progress=sys.stderr.isatty(), tell=say,
-                )  # fmt: skip
-            else:
-                done = evaluate_entry(
-                    entry, index_for(protocol), protocol, settings,
-                    registry=registry, progress=sys.stderr.isatty(), tell=say,
-                )  # fmt: skip
+            documents.append((_evaluate((entry, protocol), given, copy, registry), protocol))
         except ZooError as error:
-            if len(plans) == 1:
+            if asked == 1:
                 raise
             say(f"error: {entry.name}: {error}")  # the other models go on
             failed.append(error)
-            continue
-        for line in done.problems[:10]:
-            say(f"warning: {line}")
-        if len(done.problems) > 10:
-            say(f"warning: and {len(done.problems) - 10} more that could not be decoded")
-        saved = save_record(done.record, given.out)
-        if given.format in ("table", "md"):
-            put(result_table(done.record, protocol, "simple" if given.format == "table" else "github"))
-            put("")
-        documents.append((done.record, protocol))
-        say(f"record: {saved}")
-        if given.submit:
-            from zoo.boards.submit import steps
-
-            say(steps(saved, registry=registry))
     parts = [(r.model.name, p, r.views[0], bool(r.model.missing_labels)) for r, p in documents]
     for name, total in multitask_scores(parts).items():
         say(f"{name}: P_MTL {interval(total)}, the sum of the three scores of the multi-task challenge")
@@ -177,17 +250,9 @@ def _body(given: Arguments) -> int:
 
         put(json.dumps([result_json(record) for record, _ in documents], indent=1))
     elif given.format == "csv":
-        import csv
-
-        from zoo.boards import result_rows
-
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        for record, protocol in documents:
-            head, rows = result_rows(record, protocol)
-            writer.writerow(["model", "protocol", *head])
-            writer.writerows([record.model.name, protocol.ref, *row] for row in rows)
+        put_csv(documents)
     if failed:
-        say(f"{len(failed)} of {len(plans)} evaluations failed")
+        say(f"{len(failed)} of {asked} evaluations failed")
     return max((e.exit_code for e in failed), default=0)
 
 

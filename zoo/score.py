@@ -72,8 +72,9 @@ def _score_csv(given: Arguments) -> int:
     """Scores OpenFace's files: a record and a board, as zoo.eval writes them."""
     import json
 
-    from zoo.boards import result_json, result_rows, result_table, write_boards
+    from zoo.boards import result_json, result_table, write_boards
     from zoo.datasets import labelled_tasks, load_index
+    from zoo.eval import put_csv
     from zoo.protocols import default_protocol, load_protocol
     from zoo.registry import load_registry
     from zoo.results import save_record
@@ -122,12 +123,7 @@ def _score_csv(given: Arguments) -> int:
     elif given.format == "json":
         put(json.dumps([result_json(done.record)], indent=1))
     else:
-        import csv
-
-        head, rows = result_rows(done.record, protocol)
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["model", "protocol", *head])
-        writer.writerows([done.record.model.name, protocol.ref, *row] for row in rows)
+        put_csv([(done.record, protocol)])
     say(f"record: {saved}")
     boards = write_boards(out)
     say(f"leaderboard: {out / 'README.md'} ({len(boards)} files)")

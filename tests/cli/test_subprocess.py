@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.helpers.tiny import tiny_pictures, tiny_registry
@@ -148,6 +149,7 @@ def test_a_damaged_picture_is_named_counted_and_scored_wrong(place: Path) -> Non
         (("eval", "model=libreface-r18", "dataset=disfa", "root=nowhere"), 3, "nowhere"),
         (("eval", "model=libreface-r18", "dataset=disfa", "root=."), 3, "DISFA"),
         (("eval", "model=hog-ridge", "dataset=rafdb"), 2, "rafdb has no protocol for au-intensity"),
+        (("eval", "model=feat-*", "dataset=disfa"), 2, "none of feat-faceboxes, feat-mtcnn, "),
         (("eval", "model=libreface-r18", "dataset=disfa", "protocol=disfa-intensity-6fold"), 2, "intensity-5fold"),
         (("fetch", "model=libreface-r18", "offline=true"), 3, "LibreFace_AU_Encoder.onnx"),
         (("predict", "model=hog-ridge", "input=none.jpg"), 2, "none.jpg"),
@@ -256,6 +258,25 @@ def test_one_models_failure_does_not_stop_the_others(place: Path) -> None:
     assert "error: libreface-r18" in done.stderr
     assert "1 of 2 evaluations failed" in done.stderr
     assert scores(place / "zoo-results")["model"]["name"] == "tiny"
+
+
+def test_a_model_without_a_protocol_here_does_not_stop_the_others(place: Path) -> None:
+    done = zoo(*EVAL[:1], "model=tiny,hog-ridge", *EVAL[2:], cwd=place)
+    assert done.returncode == 2
+    assert "error: hog-ridge: this copy of folder has no labels for au-intensity" in done.stderr
+    assert "1 of 2 evaluations failed" in done.stderr
+    assert scores(place / "zoo-results")["model"]["name"] == "tiny"
+
+
+def test_several_results_are_one_csv_table(place: Path) -> None:
+    path = place / "tiny.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["models"].append({**data["models"][0], "name": "twin"})
+    path.write_text(yaml.safe_dump(data))
+    done = zoo(*EVAL[:1], "model=tiny,twin", *EVAL[2:], "format=csv", cwd=place)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [r["model"] for r in rows] == ["tiny"] * 4 + ["twin"] * 4
+    assert [r[""] for r in rows[:4]] == [r[""] for r in rows[4:]] and rows[-1][""] == "mean"
 
 
 def test_submitting_prints_the_steps(place: Path) -> None:
