@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from zoo.cli import OFFLINE, READING, Arguments, Key, boolean, path, put, run_verb, say, words
 from zoo.errors import ContractError, DatasetError, RecordError, RegistryError, UsageError
 
 SUMMARY = "Check a dataset copy, a model's files, the registry, or records against each other."
 EXAMPLE = "python -m zoo.check dataset=disfa root=/data/DISFA"
+
+
+def _difference(text: str) -> float:
+    """Reads a number, 0 or above; NaN, which nothing is larger than, would let every score pass."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError("write a number, 0 or above")
+    return value
+
+
 KEYS = (
     Key("dataset", "report what is in your copy of a dataset, what is missing or damaged, and what that means"),
     Key("root", "folder of the copy; else the variable ZOO_<DATASET>_ROOT"),
@@ -28,7 +41,7 @@ KEYS = (
     Key("records", "folder of records; with against=, scores must agree", path),
     Key("against", "folder of records to compare with", path),
     Key("out", "with model=: folder of records, where the evidence of the check is written", path),
-    Key("tolerance", "largest difference of a headline score that counts as the same", float, 0.002),
+    Key("tolerance", "largest difference of a headline score that counts as the same", _difference, 0.002),
     OFFLINE,
 )
 
@@ -49,13 +62,10 @@ def _registry(given: Arguments) -> None:
     from zoo._util.files import resource, write_text
     from zoo.protocols import list_protocols
     from zoo.registry import load_registry
-    from zoo.registry.loading import read_registry_file
     from zoo.results.evidence import unearned
 
     extra = _own_files(given)
     registry = load_registry(extra)
-    for file in extra:
-        read_registry_file(Path(file))
     protocols = {p.id: p for p in list_protocols()}
     for entry in registry.entries.values():
         for weight in entry.weights:
@@ -142,7 +152,7 @@ def _records(given: Arguments) -> None:
             new = new_score.mean.value if new_score else None
             was = old_score.mean.value if old_score else None
             say(f"{board.name} {row.key[0]}: {primary.metric} {new} (record {was})")
-            if new is None or was is None or abs(new - was) > given.tolerance:
+            if new != was and (new is None or was is None or abs(new - was) > given.tolerance):
                 wrong.append(f"{board.name} {row.key[0]}: {new} instead of {was}")
     if wrong:
         raise RecordError("scores moved without a new version", why="; ".join(wrong))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.check import schema_text
+from zoo.check import main, schema_text
 from zoo.errors import RegistryError, UnknownNameError
 from zoo.registry import list_models, load_registry
 from zoo.registry.loading import read_registry_file
@@ -88,6 +89,27 @@ def test_a_users_file_adds_and_overrides(tmp_path: Path, monkeypatch: pytest.Mon
     assert "hog-ridge" in load_registry().entries
 
 
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = _write(tmp_path, ENTRY)
+    assert load_registry((path.name,)).get("mine").title == "Mine"
+    assert load_registry((path.name,)) is load_registry((path,))
+    _write(tmp_path, {**ENTRY, "title": "Changed since"})
+    assert load_registry((path.name,)).get("mine").title == "Changed since"
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")  # the same words name another file here
+    with pytest.raises(RegistryError, match="no such file"):
+        load_registry((path.name,))
+
+
+def test_a_broken_plugin_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [metadata.EntryPoint("theirs", "no_such_package:registry", "zoo.registries")]
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: points)
+    with pytest.raises(RegistryError, match="'theirs' of an installed package") as caught:
+        load_registry((_write(tmp_path, ENTRY),))
+    assert "ModuleNotFoundError" in str(caught.value) and "no_such_package" in str(caught.value)
+
+
 def test_unknown_models_are_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
         load_registry().get("libreface-r81")
@@ -156,12 +178,12 @@ def test_a_hub_source_at_main_needs_the_sha256(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_registries(tmp_path: Path) -> None:
-    for text, words in (("a: [", "not YAML"), ("- 1", "mapping"), ("schema_version: 2\nmodels: []", "schema_version")):
+    for text, words in (("a: [", "not valid YAML"), ("schema_version: 1\nmodels: []\nmodels: []", "not valid YAML"), ("- 1", "mapping"), ("schema_version: 2\nmodels: []", "schema_version")):
         path = tmp_path / "x.yaml"
         path.write_text(text)
         with pytest.raises(RegistryError, match=words):
             read_registry_file(path)
-    with pytest.raises(RegistryError, match="does not exist"):
+    with pytest.raises(RegistryError, match="no such file"):
         read_registry_file(tmp_path / "none.yaml")
     with pytest.raises(RegistryError, match="twice"):
         read_registry_file(_write(tmp_path, ENTRY, ENTRY))
@@ -170,7 +192,7 @@ def test_files_that_are_not_registries(tmp_path: Path) -> None:
 def test_a_yaml_file_cannot_run_code(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("!!python/object/apply:os.system ['touch pwned']")
-    with pytest.raises(RegistryError, match="not YAML"):
+    with pytest.raises(RegistryError, match="not valid YAML"):
         read_registry_file(path)
 
 
@@ -255,3 +277,19 @@ def test_the_entry_that_contributing_shows_is_valid_and_bound_to_its_fold(reposi
     assert file.fold is not None
     fold = next(f for f in load_protocol(file.fold.protocol).folds if f.name == file.fold.name)
     assert set(fold.test) == set(file.fold.test_subjects)
+
+
+def test_the_check_of_a_registry_knows_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _write(tmp_path, ENTRY)
+    assert main(["registry=~/mine.yaml"]) == 0, capsys.readouterr().err
+    assert main(["registry=~nobody-of-this-name/mine.yaml"]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-0.1", "inf", "small"])
+def test_a_tolerance_that_would_pass_everything_is_refused(tolerance: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["records=a", "against=b", f"tolerance={tolerance}"]) == 2
+    assert "write a number, 0 or above" in capsys.readouterr().err

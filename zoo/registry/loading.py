@@ -8,19 +8,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from zoo._util.files import resource
-from zoo._util.validation import explain
+from zoo._util.validation import explain, load_yaml
 from zoo.errors import RegistryError, UnknownNameError
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry, RegistryFile
-
-# The C parser reads the registry ten times faster; it is there in every wheel of PyYAML.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -64,18 +59,9 @@ def read_registry_file(path: Path) -> RegistryFile:
     """Reads and validates one registry file.
 
     Raises:
-        RegistryError: Not there, not YAML, or not valid; names the file, the entry and the key.
+        RegistryError: Not there, not YAML, a key given twice, or not valid; names the file, the entry and the key.
     """
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader, see above
-    except FileNotFoundError:
-        raise RegistryError(f"registry file '{path}' does not exist", fix="check the path in registry=") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RegistryError(f"registry file '{path}' cannot be read", why=str(error)) from None
-    except yaml.YAMLError as error:
-        raise RegistryError(f"registry file '{path}' is not YAML", why=" ".join(str(error).split())) from None
-    if not isinstance(data, dict):
-        raise RegistryError(f"registry file '{path}' does not hold a mapping", fix="start with 'schema_version: 1'")
+    data = load_yaml(path)
     try:
         return RegistryFile.model_validate(data)
     except ValidationError as error:
@@ -86,21 +72,38 @@ def _plugin_files() -> Iterable[Path]:
     from importlib.metadata import entry_points
 
     for point in sorted(entry_points(group="zoo.registries"), key=lambda p: p.name):
-        found = point.load()  # a callable that returns the path of a registry file
-        yield Path(found())
+        try:
+            yield Path(point.load()())  # a callable that returns the path of a registry file
+        except Exception as error:  # whatever a package of somebody else's raises
+            raise RegistryError(
+                f"the registry '{point.name}' of an installed package cannot be had", where=point.value,
+                why=f"{type(error).__name__}: {error}", fix="mend the package, or uninstall it",
+            ) from error  # fmt: skip
+
+
+_State = tuple[str, int, int]
+
+
+def _state(file: str | Path) -> _State:
+    """Returns a file's place, time of change and size: when one of them is another, it is read again."""
+    try:
+        path = Path(file).expanduser().absolute()
+        stat = path.stat()
+    except RuntimeError:  # ~somebody
+        return str(file), 0, 0
+    except OSError:  # said when it is read
+        return str(path), 0, 0
+    return str(path), stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=8)
-def _load(extra: tuple[str, ...], environment: str) -> Registry:
-    paths = [resource("registry.yaml"), *_plugin_files()]
-    paths += [Path(p).expanduser() for p in environment.split(os.pathsep) if p]
-    paths += [Path(p).expanduser() for p in extra]
+def _load(files: tuple[_State, ...]) -> Registry:
     entries: dict[str, ModelEntry] = {}
-    files: dict[str, Path] = {}
-    for path in paths:
+    origins: dict[str, Path] = {}
+    for path in (resource("registry.yaml"), *_plugin_files(), *(Path(name) for name, _, _ in files)):
         for entry in read_registry_file(path).models:
-            entries[entry.name], files[entry.name] = entry, path.resolve()
-    return Registry(entries, files)
+            entries[entry.name], origins[entry.name] = entry, path.resolve()
+    return Registry(entries, origins)
 
 
 def load_registry(extra: Sequence[str | Path] = ()) -> Registry:
@@ -112,7 +115,8 @@ def load_registry(extra: Sequence[str | Path] = ()) -> Registry:
     Raises:
         RegistryError: A file is not valid.
     """
-    return _load(tuple(str(p) for p in extra), os.environ.get("ZOO_REGISTRY", ""))
+    named = [p for p in os.environ.get("ZOO_REGISTRY", "").split(os.pathsep) if p]
+    return _load(tuple(map(_state, [*named, *extra])))
 
 
 def get_model(name: str) -> ModelEntry:
