@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.records import make_record
-from zoo.errors import RecordError
-from zoo.results import read_record, read_records, save_record
+from zoo.errors import RecordError, RegistryError
+from zoo.results import environment, read_record, read_records, save_record
+from zoo.results.errata import read_errata
 
 
 def test_a_record_goes_out_and_comes_back_the_same(tmp_path: Path) -> None:
@@ -65,3 +68,21 @@ def test_scores_are_found_by_name() -> None:
     assert score.mean.value == 0.25
     assert record.score("pcc", "pooled", "undetected-skipped") is None
     assert record.score("macro_f1", "pooled") is None
+
+
+def test_code_whose_state_git_cannot_tell_is_not_called_clean(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        if "status" in words:
+            raise subprocess.TimeoutExpired(words, 10)
+        said = str(repository) if "--show-toplevel" in words else "0" * 40
+        return subprocess.CompletedProcess(words, 0, stdout=f"{said}\n")
+
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    code = environment.capture_code.__wrapped__()
+    assert (code.commit, code.dirty) == ("0" * 40, None)
+
+
+def test_errata_that_are_no_list_are_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "errata.yaml").write_text("schema_version: 1\nerrata: 5\n")
+    with pytest.raises(RegistryError, match="errata must be a list"):
+        read_errata(tmp_path)

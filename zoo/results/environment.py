@@ -102,7 +102,10 @@ def capture_code() -> Code:
     top = git("rev-parse", "--show-toplevel") if (root / "registry.yaml").exists() else None
     if top is None or Path(top).resolve() != root:
         return Code(version=__version__, commit=None, dirty=None)
-    return Code(version=__version__, commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain", "-uno")))
+    changed = git("status", "--porcelain", "-uno")
+    # Not to know whether something was changed is not to know that nothing was.
+    dirty = None if changed is None else bool(changed)
+    return Code(version=__version__, commit=git("rev-parse", "HEAD"), dirty=dirty)
 
 
 def peak_rss_mib() -> float:

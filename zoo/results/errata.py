@@ -94,7 +94,8 @@ def read_errata(out: Path) -> dict[str, Erratum]:
         return {}
     data = load_yaml(path)
     # YAML reads a bare date as a date; the schema wants the text.
-    for item in data.get("errata") or ():
+    items = data.get("errata")
+    for item in items if isinstance(items, list) else ():
         if isinstance(item, dict) and hasattr(item.get("date"), "isoformat"):
             item["date"] = item["date"].isoformat()
     try:
