@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo.cli import REGISTRY, Arguments, Key, boolean, one_of, positive, put, run_verb, say, words
+from zoo.cli import OFFLINE, READING, REGISTRY, Arguments, Key, boolean, positive, put, run_verb, say, words
 from zoo.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 SUMMARY = "Make the aligned crops of a dataset once and store them; zoo.eval then reads these instead of raw files."
 EXAMPLE = "python -m zoo.prepare dataset=disfa root=/data/DISFA model=libreface-*"
 KEYS = (
-    Key("dataset", "disfa, rafdb, folder, synthface ...", required=True),
+    Key("dataset", "disfa, rafdb, folder, synthface, hub:owner/name@commit ...", required=True),
     Key("root", "folder of your copy; else the variable ZOO_<DATASET>_ROOT"),
     Key("model", "whose crops: names or globs, with commas; models with the same crops share them", words, ()),
     Key("align", "or: the crops of all models aligned by libreface-quad, arcface-112, openface-112, box, whole-image"),
     Key("protocol", "read the dataset as this protocol wants; else its first one for a task of the model"),
-    Key("camera", "DISFA: left | right", one_of("left", "right")),
-    Key("images", "RAF-DB: aligned | original", one_of("aligned", "original")),
+    *READING,
     Key("threads", "cores to use; else all that the process may use", positive),
     Key("fresh", "true: make crops again that are stored already", boolean, False),
+    OFFLINE,
     REGISTRY,
 )
 
@@ -63,8 +63,8 @@ def _body(given: Arguments) -> int:
     entries = _chosen(given, load_registry(given.registry))
     tasks = tuple(dict.fromkeys(t for e in entries for t in scorable_tasks(e)))
     protocol = load_protocol(given.protocol) if given.protocol else default_protocol(given.dataset, tasks)
-    options = {k: given[k] for k in ("camera", "images") if given[k]}
-    index = load_index(given.dataset, given.root, **{**protocol.dataset_options, **options})
+    options = {k.name: str(given[k.name]) for k in READING if given[k.name]}
+    index = load_index(given.dataset, given.root, offline=given.offline, **{**protocol.dataset_options, **options})
     contracts = {e.preprocess.crop_hash: e.preprocess for e in entries if e.preprocess}
     failed = True
     for key, contract in contracts.items():

@@ -229,6 +229,7 @@ def test_the_verb(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
         (["model=tiny", "align=box"], "say whose crops"),
         (["align=arcface"], "arcface-112"),
         (["model=tini"], "tiny"),
+        (["model=tiny", "rule=argmax"], "option"),  # a way to read another dataset, refused by this one
     ):
         assert main([*words, *wrong]) == 2
         assert said in capsys.readouterr().err
