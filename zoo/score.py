@@ -151,6 +151,11 @@ def _score_predictions(given: Arguments) -> int:
         key = predictions_key(file)
         entry = registry.get(key["model"])
         protocol = load_protocol(given.protocol or key["protocol"])
+        if key.get("contract", entry.contract_hash) != entry.contract_hash:
+            say(
+                f"warning: {file} was predicted under the contract {key['contract']} of {entry.name}, and the registry "
+                f"has {entry.contract_hash} now; thresholds are the registry's, values the file's"
+            )
         index = load_index(key["dataset"], given.root, **key["options"])
         if index.manifest != key["manifest"]:
             raise RecordError(

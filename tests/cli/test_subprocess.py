@@ -317,3 +317,15 @@ def test_stored_predictions_are_found_by_a_pattern(place: Path) -> None:
     done = zoo("score", f"predictions={pattern}", "root=pictures", "registry=tiny.yaml", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "36 samples" in done.stderr
+
+
+def test_predictions_of_an_older_contract_are_told(place: Path) -> None:
+    assert zoo(*EVAL, cwd=place).returncode == 0
+    (stored,) = Path(os.environ["ZOO_HOME"]).rglob("predictions.parquet")
+    words = ("score", f"predictions={stored}", "root=pictures", "registry=tiny.yaml")
+    assert "under the contract" not in zoo(*words, cwd=place).stderr
+    path = place / "tiny.yaml"
+    path.write_text(path.read_text().replace("architecture: tiny", "architecture: tiny-2"))
+    done = zoo(*words, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "was predicted under the contract" in done.stderr
