@@ -112,7 +112,7 @@ def _models(given: Arguments) -> None:
     from zoo.runs.verify import verify_entry
 
     registry = load_registry(_own_files(given))
-    for entry in registry.match(given.model):
+    for entry in registry.match(given.model, runnable=True):
         name = entry.name
         evidence = verify_entry(
             entry, registry, offline=given.offline, faces=given.faces, tell=lambda line: put(f"{name}: {line}")  # noqa: B023

@@ -115,16 +115,7 @@ class _Copy:
 
 
 def _entries(given: Arguments, registry: Registry) -> list[ModelEntry]:
-    """Returns the models asked for; a glob leaves out those that cannot be run here."""
-    entries = registry.match(given.model)
-    if len(entries) > 1:
-        named = [e.name for e in entries]
-        entries = [e for e in entries if e.runnable or e.name in given.model]
-        if not entries:
-            raise UsageError(
-                f"none of {', '.join(named[:5])}{', ...' if len(named) > 5 else ''} can be run here",
-                fix="python -m zoo.show kind=runnable",
-            )
+    entries = registry.match(given.model, runnable=True)
     if (given.binary or given.au_models != "default") and not any(e.family == "openface2" for e in entries):
         raise UsageError("binary= and au_models= belong to OpenFace's own program", fix="model=openface2")
     return entries

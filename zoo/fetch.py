@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, put, run_verb, say, words
+from zoo.errors import LicenseError, ZooError
 
 if TYPE_CHECKING:
     from zoo.registry import ModelEntry, Registry
@@ -28,7 +29,7 @@ def _body(given: Arguments) -> int:
     from zoo.weights.fetch import fetch_model
 
     registry = load_registry(given.registry)
-    entries = registry.match(given.model)
+    entries = registry.match(given.model, runnable=True)
     if given.show_license:
         for entry in entries:
             first, *rest = terms(entry.licence)
@@ -37,10 +38,19 @@ def _body(given: Arguments) -> int:
                 say(f"  {line}")
     for entry in entries:
         _consent(entry, registry, given)
+    failed: list[ZooError] = []
     for entry in entries:
-        for path in fetch_model(entry, offline=given.offline, base=registry.base(entry.name)):
-            put(str(path))
-    return 0
+        try:
+            for path in fetch_model(entry, offline=given.offline, base=registry.base(entry.name)):
+                put(str(path))
+        except ZooError as error:
+            if len(entries) == 1:
+                raise
+            say(f"error: {entry.name}: {error}")  # the others go on
+            failed.append(error)
+    if failed:
+        say(f"{len(failed)} of {len(entries)} models could not be fetched")
+    return max((e.exit_code for e in failed), default=0)
 
 
 def _consent(entry: ModelEntry, registry: Registry, given: Arguments) -> None:
@@ -49,7 +59,6 @@ def _consent(entry: ModelEntry, registry: Registry, given: Arguments) -> None:
     Raises:
         LicenseError: It is not accepted.
     """
-    from zoo.errors import LicenseError
     from zoo.weights import cached
     from zoo.weights.consent import has_consented, needs_consent, remember_consent, terms
     from zoo.weights.store import offline_reason

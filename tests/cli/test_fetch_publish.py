@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -108,6 +109,22 @@ def test_of_several_models_none_is_fetched_before_all_licences_are_accepted(
     assert fetch.main(["model=free,research", registry]) == 3
     assert capsys.readouterr().out == ""
     assert hub.seen == []
+
+
+def test_of_several_models_one_that_cannot_be_had_does_not_stop_the_others(
+    registry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import yaml
+
+    path = Path(registry.removeprefix("registry="))
+    data = yaml.safe_load(path.read_text())
+    gone = copy.deepcopy(data["models"][0]) | {"name": "gone"}
+    gone["weights"][0] |= {"name": "gone.onnx", "sources": [f"hf:me/tiny@{COMMIT}:gone.onnx"]}
+    path.write_text(yaml.safe_dump({**data, "models": [gone, *data["models"]]}))
+    assert fetch.main(["model=gone,free,feat-*", registry]) == 3  # feat-*: known by their figures, nothing to fetch
+    seen = capsys.readouterr()
+    assert Path(seen.out.strip()).name == "free.onnx"
+    assert "error: gone: gone.onnx" in seen.err and "1 of 2 models could not be fetched" in seen.err
 
 
 def test_the_same_name_at_another_address_is_another_licence(tmp_path: Path, registry: str) -> None:

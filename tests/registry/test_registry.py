@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.check import main, schema_text
-from zoo.errors import RegistryError, UnknownNameError
+from zoo.errors import RegistryError, UnknownNameError, UsageError
 from zoo.registry import list_models, load_registry
 from zoo.registry.loading import read_registry_file
 from zoo.registry.schema import Preprocess, RegistryFile
@@ -118,6 +118,17 @@ def test_unknown_models_are_refused_with_the_nearest() -> None:
         load_registry().match(["nothing-*"])
 
 
+def test_a_glob_leaves_out_what_cannot_be_run_where_that_is_asked() -> None:
+    def names(*patterns: str) -> list[str]:
+        return [e.name for e in load_registry().match(patterns, runnable=True)]
+
+    assert "libreface-combined" in [e.name for e in load_registry().match(["libreface-*"])]
+    assert "libreface-r18" in names("libreface-*") and "libreface-combined" not in names("libreface-*")
+    assert names("libreface-combined") == ["libreface-combined"]  # named: whoever takes it says why it cannot be run
+    with pytest.raises(UsageError, match="none of feat-faceboxes, feat-mtcnn, "):
+        names("feat-*")
+
+
 def _changed(**change: Any) -> dict[str, Any]:
     entry = copy.deepcopy(ENTRY)
     for path, value in change.items():
@@ -178,7 +189,12 @@ def test_a_hub_source_at_main_needs_the_sha256(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_registries(tmp_path: Path) -> None:
-    for text, words in (("a: [", "not valid YAML"), ("schema_version: 1\nmodels: []\nmodels: []", "not valid YAML"), ("- 1", "mapping"), ("schema_version: 2\nmodels: []", "schema_version")):
+    for text, words in (
+        ("a: [", "not valid YAML"),
+        ("schema_version: 1\nmodels: []\nmodels: []", "not valid YAML"),  # a key given twice
+        ("- 1", "mapping"),
+        ("schema_version: 2\nmodels: []", "schema_version"),
+    ):
         path = tmp_path / "x.yaml"
         path.write_text(text)
         with pytest.raises(RegistryError, match=words):

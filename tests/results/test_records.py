@@ -70,7 +70,7 @@ def test_scores_are_found_by_name() -> None:
     assert record.score("macro_f1", "pooled") is None
 
 
-def test_code_whose_state_git_cannot_tell_is_not_called_clean(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+def test_code_that_git_cannot_judge_is_not_called_clean(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
     def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         if "status" in words:
             raise subprocess.TimeoutExpired(words, 10)

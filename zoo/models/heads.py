@@ -111,7 +111,7 @@ def check_finite(entry: ModelEntry, tensors: Mapping[str, NDArray[np.float32]], 
             raise ContractError(
                 f"{entry.name}: tensor '{name}' is not finite for {bad} of {len(tensor)} crops",
                 where=f"registry entry {entry.name}", why=f"it ran in {precision}" if lower else None,
-                fix="precision=fp32" if lower else "try another runtime=; where all of them give it, the file is broken",
+                fix="precision=fp32" if lower else "try another runtime=; where all give it, the file is broken",
             )  # fmt: skip
 
 

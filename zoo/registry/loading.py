@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from zoo._util.files import resource
 from zoo._util.validation import explain, load_yaml
-from zoo.errors import RegistryError, UnknownNameError
+from zoo.errors import RegistryError, UnknownNameError, UsageError
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry, RegistryFile
 
@@ -36,19 +36,30 @@ class Registry:
             raise UnknownNameError("model", name, self.entries, where="registry.yaml")
         return self.entries[name]
 
-    def match(self, patterns: Sequence[str]) -> list[ModelEntry]:
+    def match(self, patterns: Sequence[str], *, runnable: bool = False) -> list[ModelEntry]:
         """Returns the entries that names or globs (``libreface-*``) select, in the registry's order.
+
+        Args:
+            patterns: Names and globs.
+            runnable: Leave out what a glob takes in and cannot be run here; what is named by its name stays.
 
         Raises:
             UnknownNameError: A pattern selects nothing.
+            UsageError: Nothing of what they select can be run here.
         """
-        chosen: dict[str, ModelEntry] = {}
+        chosen: set[str] = set()
         for pattern in patterns:
             names = [n for n in self.entries if fnmatchcase(n, pattern)]
             if not names:
                 raise UnknownNameError("model", pattern, self.entries, where="registry.yaml")
-            chosen |= {n: self.entries[n] for n in names}
-        return [e for n, e in self.entries.items() if n in chosen]
+            chosen.update(names)
+        found = [e for n, e in self.entries.items() if n in chosen]
+        if not runnable:
+            return found
+        if kept := [e for e in found if e.runnable or e.name in patterns]:
+            return kept
+        shown = ", ".join(e.name for e in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UsageError(f"none of {shown} can be run here", fix="python -m zoo.show kind=runnable")
 
     def base(self, name: str) -> Path:
         """Returns the folder that ``path:`` sources of an entry are relative to."""
