@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zoo.cli import (
     FORMAT,
@@ -146,7 +147,9 @@ def _score_predictions(given: Arguments) -> int:
 
     registry = load_registry(given.registry)
     parts: list[Part] = []
-    documents, rows = [], []
+    documents: list[dict[str, Any]] = []
+    rows: list[list[str]] = []
+    several = len(given.predictions) > 1
     for file in given.predictions:
         key = predictions_key(file)
         entry = registry.get(key["model"])
@@ -169,8 +172,9 @@ def _score_predictions(given: Arguments) -> int:
             resamples=given.resamples, seed=given.seed,
         )  # fmt: skip
         parts.append((entry.name, protocol, scored.views[0], bool(scored.missing_labels)))
-        documents += [v.model_dump(mode="json") for v in scored.views]
-        named = [entry.name, protocol.ref] if len(given.predictions) > 1 else []
+        views = [v.model_dump(mode="json") for v in scored.views]
+        named = [entry.name, protocol.ref] if several else []
+        documents += [{"model": entry.name, "protocol": protocol.ref, "views": views}] if several else views
         rows += [
             [*named, v.rule, METRIC_TITLES[s.metric], AGGREGATION_TITLES[s.aggregation], interval(s.mean),
              interval(s.mean_strict)]
@@ -184,7 +188,7 @@ def _score_predictions(given: Arguments) -> int:
     if given.format == "json":
         put(json.dumps(documents, indent=1))
     else:
-        head = ["model", "protocol"] if len(given.predictions) > 1 else []
+        head = ["model", "protocol"] if several else []
         head += ["samples without a face", "metric", "aggregation", "mean", "mean, undefined = 0"]
         if given.format == "csv":
             import csv

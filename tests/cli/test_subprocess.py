@@ -329,3 +329,16 @@ def test_predictions_of_an_older_contract_are_told(place: Path) -> None:
     done = zoo(*words, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "was predicted under the contract" in done.stderr
+
+
+def test_of_several_predictions_each_says_whose_it_is(place: Path) -> None:
+    for runtime in ("onnxruntime", "openvino"):
+        assert zoo(*EVAL, f"runtime={runtime}", cwd=place).returncode == 0
+    stored = ",".join(map(str, Path(os.environ["ZOO_HOME"]).rglob("predictions.parquet")))
+    done = zoo(
+        "score", f"predictions={stored}", "root=pictures", "registry=tiny.yaml", "format=json", cwd=place
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    documents = json.loads(done.stdout)
+    assert [(d["model"], d["protocol"]) for d in documents] == [("tiny", "folder-expression@1")] * 2
+    assert documents[0]["views"] == documents[1]["views"]
