@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -150,7 +150,7 @@ class _Models:
 
     def stream(
         self, place: int, batches: Iterable[tuple[Any, NDArray[np.uint8]]]
-    ) -> Iterator[tuple[Any, dict[str, NDArray[np.float32]]]]:
+    ) -> Generator[tuple[Any, dict[str, NDArray[np.float32]]], None, None]:
         from zoo.models import apply_outputs, check_finite
 
         task = self.task

@@ -250,7 +250,7 @@ def crop_units(
 
 def run_units(
     prepared: Generator[Crops, None, None],
-    stream: Callable[[Iterable[tuple[Any, NDArray[np.uint8]]]], Iterator[tuple[Any, Columns]]],
+    stream: Callable[[Iterable[tuple[Any, NDArray[np.uint8]]]], Generator[tuple[Any, Columns], None, None]],
     store: Callable[[Unit, dict[str, NDArray[np.generic]]], None],
     columns: Sequence[str],
     *,
@@ -262,6 +262,7 @@ def run_units(
     Args:
         prepared: Decoded units; closed at the end, however that comes.
         stream: Runs keyed batches, several at once; yields ``(key, column name -> float32 [n])`` in the order given.
+            Closed at the end too, so that no inference goes on in a session that is about to be closed.
         store: Called with a unit and its columns once it is whole.
         columns: Output columns; NaN where there is no face.
         batch: Largest batch.
@@ -280,8 +281,8 @@ def run_units(
             if not len(item.crops):
                 finish(item, outputs)
 
-    with closing(prepared):
-        for (item, outputs, start), values in stream(batches()):
+    with closing(prepared), closing(stream(batches())) as results:
+        for (item, outputs, start), values in results:
             where = np.flatnonzero(item.found)[start : start + batch]
             for name in columns:
                 outputs[name][where] = values[name]

@@ -1,0 +1,38 @@
+"""Streaming execution when it goes wrong: what was begun is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoo.runs.execute import Columns, Crops, run_units
+from zoo.runs.predictions import Unit
+
+
+def test_a_store_that_fails_ends_decoding_and_inference() -> None:
+    ended: list[str] = []
+
+    def prepared() -> Generator[Crops, None, None]:
+        try:
+            for number in range(3):
+                there = np.ones(2, bool)
+                yield Crops(Unit(number, 0, np.arange(2)), np.zeros((2, 4, 4, 3), np.uint8), there, there, ())
+        finally:
+            ended.append("decoding")
+
+    def stream(batches: Iterable[tuple[Any, np.ndarray]]) -> Generator[tuple[Any, Columns], None, None]:
+        try:
+            for key, batch in batches:
+                yield key, {"au-intensity/AU01": np.zeros(len(batch), np.float32)}
+        finally:
+            ended.append("inference")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):  # the traceback keeps the frames alive, as an error on its way does
+        run_units(prepared(), stream, full, ["au-intensity/AU01"], batch=2, done=lambda _: None)
+    assert ended == ["inference", "decoding"]
