@@ -16,6 +16,8 @@ from zoo.registry.labels import Task
 from zoo.registry.schema import Frozen, Status
 
 Contamination = Literal["held_out", "in_sample", "identity_overlap", "selection_only", "unknown"]
+Rule = Literal["undetected-as-error", "undetected-skipped"]
+"""What a sample without a face is: a wrong answer (the primary rule), or no sample."""
 
 
 class Estimate(Frozen):
@@ -60,7 +62,7 @@ class MetricScore(Frozen):
 class View(Frozen):
     """All metrics under one rule for samples without a face."""
 
-    rule: Literal["undetected-as-error", "undetected-skipped"]
+    rule: Rule
     samples: int
     scores: tuple[MetricScore, ...]
 

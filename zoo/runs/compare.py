@@ -21,8 +21,19 @@ from zoo.errors import RecordError, UsageError
 from zoo.metrics.evaluate import METRICS, Difference, Evaluation, holm, paired_difference
 from zoo.results.record import Contamination, Estimate
 from zoo.runs.checkpoints import assign_checkpoints
-from zoo.runs.predictions import column, predictions_key, read_predictions
-from zoo.runs.scoring import RESAMPLES, SEED, Scored, as_stored, labels_scored, output_for, places_of, score_predictions
+from zoo.runs.predictions import predictions_key, read_predictions
+from zoo.runs.scoring import (
+    RESAMPLES,
+    SEED,
+    Scored,
+    answers,
+    as_stored,
+    labels_scored,
+    output_for,
+    places_of,
+    score_predictions,
+    values_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -321,14 +332,15 @@ def compare(
     folds = assign_folds(protocol, index)
     cut = protocol.model_copy(update={"labels": shared})
     twice = Counter(s.entry.name for s in stored)
-    sides, answers = [], []
+    wanted = np.flatnonzero(folds >= 0)
+    sides, said = [], []
     for one, output in zip(stored, outputs, strict=True):
         table = read_predictions(one.path)
         scored = score_predictions(table, index, cut, folds, output, resamples=resamples, seed=seed)
         flag, _ = assign_checkpoints(one.entry, protocol, index, folds, one.key.get("checkpoint")).contamination
         title = one.title if twice[one.entry.name] > 1 else one.entry.name
         sides.append(Side(title, one, scored, flag))
-        answers.append(_answers(table, index, np.flatnonzero(folds >= 0), cut, output))
+        said.append(_answers(table, index, wanted, cut, output))
     sides = _apart_by_name(sides)
     chosen = list(combinations(range(len(sides)), 2))
     primary = protocol.primary
@@ -338,11 +350,11 @@ def compare(
     ]
     corrected = holm([d.p for d in differences])
     pairs = tuple(
-        _pair(sides[i], sides[j], answers[i], answers[j], d, p, index, np.flatnonzero(folds >= 0), cut, most)
+        _pair(sides[i], sides[j], said[i], said[j], d, p, index, wanted, cut, most)
         for (i, j), d, p in zip(chosen, differences, corrected, strict=True)
     )
     left_out = tuple(x for x in protocol.labels if x not in shared)
-    return Comparison(cut, left_out, tuple(sides), pairs, int((folds >= 0).sum()), index.synthetic)
+    return Comparison(cut, left_out, tuple(sides), pairs, len(wanted), index.synthetic)
 
 
 def _apart_by_name(sides: list[Side]) -> list[Side]:
@@ -360,21 +372,9 @@ def _answers(
     table: pa.Table, index: Index, wanted: NDArray[np.int64], protocol: ProtocolFile, output: Output
 ) -> NDArray[Any]:
     """Returns a model's answers: float32 ``[samples, labels]``, bool for occurrence, class numbers for expressions."""
-    from zoo.runs.scoring import _choose  # the rules of the protocol for classes are in one place
-
     place = places_of(table, index, wanted, protocol, output)
-    names = output.labels if protocol.task == "expression" else protocol.labels
-    raw = np.stack([table[column(output.task, x)].to_numpy()[place] for x in names], axis=1)
-    if protocol.task == "expression":
-        return _choose(raw, protocol, output)
-    filled: NDArray[Any] = np.nan_to_num(raw, nan=0.0)
-    if protocol.task != "au-occurrence":
-        return filled
-    if output.task == "au-intensity":
-        return filled >= protocol.intensity_threshold
-    limit = protocol.threshold if protocol.threshold is not None else output.threshold
-    assert limit is not None  # the registry's schema asks for it
-    return filled >= limit
+    found, scores = answers(values_of(table, place, output), protocol, output, protocol.labels)
+    return found if scores is None else found.astype(bool)
 
 
 def _pair(

@@ -5,7 +5,7 @@ Every metric can be computed again from the predictions without running a model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from zoo.protocols.rules import truth as protocol_truth
 from zoo.protocols.schema import MetricName, ProtocolFile
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry, Output
-from zoo.results.record import Coverage, Estimate, LabelAudit, LabelScore, MetricScore, SubjectScore, View
+from zoo.results.record import Coverage, Estimate, LabelAudit, LabelScore, MetricScore, Rule, SubjectScore, View
 from zoo.runs.audit import audit_action_units, audit_expressions
 from zoo.runs.predictions import column
 
@@ -201,6 +201,41 @@ def places_of(
     return place.astype(np.int64)
 
 
+def values_of(table: pa.Table, place: NDArray[np.int64], output: Output) -> NDArray[np.float32]:
+    """Returns a model's stored values, float32 ``[n, labels]`` in the output's order; NaN where there is no face."""
+    columns = [table[column(output.task, x)].to_numpy()[place] for x in output.labels]
+    values: NDArray[np.float32] = np.stack(columns, axis=1)
+    return values
+
+
+def answers(
+    values: NDArray[np.float32], protocol: ProtocolFile, output: Output, labels: Sequence[str]
+) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """Turns a model's values into answers, by the protocol's rules; a sample without a face is absent, 0 or no answer.
+
+    Args:
+        values: What :func:`values_of` gives.
+        protocol: The protocol.
+        output: The output that they are of.
+        labels: Labels that are scored, of those that the model gives; expressions are always the protocol's.
+
+    Returns:
+        Expressions: class numbers of the protocol, int64 ``[n]``, -1 for no answer. Else float32 ``[n, labels]``: 0 or
+        1 for occurrence, values for intensity and affect. And for occurrence the scores behind it; otherwise None.
+    """
+    if protocol.task == "expression":
+        return _choose(values, protocol, output), None
+    filled: NDArray[np.float32] = np.nan_to_num(values[:, [output.labels.index(x) for x in labels]], nan=0.0)
+    if protocol.task != "au-occurrence":
+        return filled, None
+    if output.task == "au-intensity":
+        threshold: float | None = protocol.intensity_threshold
+    else:
+        threshold = protocol.threshold if protocol.threshold is not None else output.threshold
+    assert threshold is not None  # the registry's schema asks for it
+    return (filled >= threshold).astype(np.float32), filled
+
+
 def score_predictions(
     table: pa.Table,
     index: Index,
@@ -235,63 +270,39 @@ def score_predictions(
     missing = tuple(x for x in protocol.labels if x not in shared)
     found = table["face_found"].to_numpy(zero_copy_only=False)[place]
     decoded = table["decoded"].to_numpy(zero_copy_only=False)[place]
-    every = np.stack([table[column(output.task, x)].to_numpy()[place] for x in output.labels], axis=1)
-    raw = every if protocol.task == "expression" else every[:, [output.labels.index(x) for x in shared]]
+    values = values_of(table, place, output)
+    prediction, scores = answers(values, protocol, output, shared)
     target: NDArray[Any] = protocol_truth(protocol, index)[wanted]
     fold = folds[wanted]
-    scores: NDArray[np.float32] | None = None
-    tuned: View | None = None
-
+    labels = shared
+    audit: LabelAudit | None = None
     if protocol.task == "expression":
-        prediction: NDArray[np.generic] = _choose(raw, protocol, output)
-        labels = protocol.labels
-        audit = audit_expressions(every, target, labels, output.labels)
+        labels, audit = protocol.labels, audit_expressions(values, target, protocol.labels, output.labels)
     else:
-        audit = None
         if output.task != "valence-arousal":
-            audit = audit_action_units(every, target, protocol.labels, output.labels)
+            audit = audit_action_units(values, target, protocol.labels, output.labels)
         target = target[:, [protocol.labels.index(x) for x in shared]]
-        filled = np.nan_to_num(raw, nan=0.0)  # 'absent', as the protocol says
-        labels = shared
-        if protocol.task == "au-occurrence":
-            threshold = protocol.threshold if protocol.threshold is not None else output.threshold
-            if output.task == "au-intensity":
-                threshold = protocol.intensity_threshold
-            scores, prediction = filled, (filled >= threshold).astype(np.float32)
-        else:
-            prediction = filled
-
     clusters, subjects = _cluster_ids(protocol, index, wanted)
 
-    def run(keep: NDArray[np.bool_], answer: NDArray[np.generic] = prediction) -> Evaluation:
+    def run(keep: NDArray[np.bool_], answer: NDArray[Any] = prediction) -> Evaluation:
         return evaluate(
             protocol.task, labels, target[keep], answer[keep], clusters[keep], fold[keep],
             protocol.metrics, resamples=resamples, seed=seed, scores=None if scores is None else scores[keep],
         )  # fmt: skip
 
+    def view(rule: Rule, result: Evaluation, samples: int) -> View:
+        return View(rule=rule, samples=samples, scores=_metric_scores(result, protocol, len(missing)))
+
     everyone = np.ones(len(wanted), bool)
-    everything = run(everyone)
+    evaluations = [run(everyone)]
+    views = [view("undetected-as-error", evaluations[0], len(wanted))]
+    tuned: View | None = None
     if scores is not None and len(protocol.folds) > 1 and len(np.unique(fold)) > 1:
-        answer = tuned_on_other_folds(scores, target, fold)
-        tuned = View(
-            rule="undetected-as-error",
-            samples=len(wanted),
-            scores=_metric_scores(run(everyone, answer), protocol, len(missing)),
-        )
-    views = [
-        View(rule="undetected-as-error", samples=len(wanted), scores=_metric_scores(everything, protocol, len(missing)))
-    ]
-    evaluations = [everything]
+        decided = tuned_on_other_folds(scores, target, fold)
+        tuned = view("undetected-as-error", run(everyone, decided), len(wanted))
     if not found.all() and found.any():
-        skipped = run(found)
-        evaluations.append(skipped)
-        views.append(
-            View(
-                rule="undetected-skipped",
-                samples=int(found.sum()),
-                scores=_metric_scores(skipped, protocol, len(missing)),
-            )
-        )
+        evaluations.append(run(found))
+        views.append(view("undetected-skipped", evaluations[1], int(found.sum())))
     return Scored(
         coverage=Coverage(
             expected=expected,
@@ -301,7 +312,7 @@ def score_predictions(
             undecodable=int((~decoded).sum()),
         ),
         views=tuple(views),
-        subjects=_subject_scores(everything, protocol, subjects),
+        subjects=_subject_scores(evaluations[0], protocol, subjects),
         missing_labels=missing,
         evaluations=tuple(evaluations),
         tuned=tuned,
