@@ -182,6 +182,21 @@ def _evaluate(run: _Run, given: Arguments, copy: _Copy, registry: Registry) -> R
     return done.record
 
 
+def check_out(out: Path) -> None:
+    """Refuses a folder whose README.md is somebody's own: the leaderboard would take its place.
+
+    Raises:
+        UsageError: It is, as in ``out=.`` of a project.
+    """
+    from zoo.boards.leaderboard import MARK
+
+    readme = out / "README.md"
+    if readme.is_file() and MARK not in readme.read_text(encoding="utf-8", errors="replace")[:300]:
+        raise UsageError(
+            f"'{readme}' is no leaderboard, and would be overwritten by one", fix="out=<a folder for records and boards>"
+        )
+
+
 def put_csv(documents: Sequence[tuple[ResultRecord, ProtocolFile]]) -> None:
     """Writes results to stdout as one CSV table: a column for each metric that one of them has."""
     import pandas as pd
@@ -206,6 +221,7 @@ def _body(given: Arguments) -> int:
     from zoo.runs.challenge import multitask_scores
     from zoo.weights.consent import terms
 
+    check_out(given.out)
     registry = load_registry(given.registry)
     entries = _entries(given, registry)
     copy = _Copy(given)

@@ -75,7 +75,7 @@ def _score_csv(given: Arguments) -> int:
 
     from zoo.boards import result_json, result_table, write_boards
     from zoo.datasets import labelled_tasks, load_index
-    from zoo.eval import put_csv
+    from zoo.eval import check_out, put_csv
     from zoo.protocols import default_protocol, load_protocol
     from zoo.registry import load_registry
     from zoo.results import save_record
@@ -84,6 +84,8 @@ def _score_csv(given: Arguments) -> int:
     from zoo.runs.openface_score import found_files, own_models, score_openface
     from zoo.runs.scoring import scorable_tasks
 
+    out = given.out or Path("zoo-results")
+    check_out(out)
     if given.dataset is None:
         raise UsageError("csv= needs dataset=", fix="say what the files are of: dataset=disfa root=/data/DISFA")
     entry = load_registry(given.registry).get(given.model or "openface2")
@@ -117,7 +119,6 @@ def _score_csv(given: Arguments) -> int:
     )  # fmt: skip
     for line in done.problems:
         say(f"warning: {line}")
-    out = given.out or Path("zoo-results")
     saved = save_record(done.record, out)
     if given.format in ("table", "md"):
         put(result_table(done.record, protocol, "simple" if given.format == "table" else "github"))

@@ -342,3 +342,13 @@ def test_of_several_predictions_each_says_whose_it_is(place: Path) -> None:
     documents = json.loads(done.stdout)
     assert [(d["model"], d["protocol"]) for d in documents] == [("tiny", "folder-expression@1")] * 2
     assert documents[0]["views"] == documents[1]["views"]
+
+
+def test_a_readme_of_somebodys_own_is_not_overwritten(place: Path) -> None:
+    (place / "README.md").write_text("# My project\n")
+    done = zoo(*EVAL, "out=.", cwd=place)
+    assert done.returncode == 2
+    assert "is no leaderboard" in done.stderr
+    assert (place / "README.md").read_text() == "# My project\n"
+    for _ in range(2):  # its own leaderboard is drawn again
+        assert zoo(*EVAL, "out=results-here", cwd=place).returncode == 0
