@@ -193,7 +193,8 @@ def check_out(out: Path) -> None:
     readme = out / "README.md"
     if readme.is_file() and MARK not in readme.read_text(encoding="utf-8", errors="replace")[:300]:
         raise UsageError(
-            f"'{readme}' is no leaderboard, and would be overwritten by one", fix="out=<a folder for records and boards>"
+            f"'{readme}' is no leaderboard, and would be overwritten by one",
+            fix="out=<a folder for records and boards>",
         )
 
 

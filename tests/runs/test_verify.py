@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import yaml
 
-from tests.helpers.tiny import broken_registry, tiny_registry
+from tests.helpers.tiny import broken_registry, tiny_entry, tiny_registry
 from zoo.errors import ContractError, HashMismatchError, RecordError, WeightsError
 from zoo.registry import load_registry
 from zoo.results.evidence import evidence_path, read_evidence, save_evidence, unearned
 from zoo.runs.verify import golden_input, verify_entry
+from zoo.runtimes.graphs import with_pixels
+from zoo.runtimes.quantise import static_qdq
 
 
 def test_the_fixed_input_is_the_same_everywhere() -> None:
@@ -75,3 +79,20 @@ def test_every_verified_entry_of_the_registry_has_its_evidence(repository: Path)
     entries = list(load_registry().entries.values())
     assert {e.name for e in entries if e.status == "verified"} >= {"hog-ridge", "fer-mini-xception"}
     assert unearned(entries, repository / "leaderboards") == []
+
+
+def test_an_entry_with_an_int8_file_alone_is_checked_in_int8(tmp_path: Path) -> None:
+    float_registry = load_registry((tiny_registry(tmp_path),))
+    preprocess = float_registry.get("tiny").preprocess
+    assert preprocess is not None
+    crops = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8)
+    made = static_qdq(with_pixels(onnx.load(tmp_path / "tiny.onnx"), preprocess), crops)
+    onnx.save(made, tmp_path / "tiny-int8.onnx")
+    entry = tiny_entry(tmp_path / "tiny-int8.onnx", name="tiny-int8")
+    entry["weights"][0] |= {"name": "tiny-int8.onnx", "precision": "int8"}
+    entry["preprocess"] |= {"scale": 1.0, "layout": "nhwc"}
+    path = tmp_path / "int8.yaml"
+    path.write_text(yaml.safe_dump({"schema_version": 1, "models": [entry]}))
+    registry = load_registry((path,))
+    evidence = verify_entry(registry.get("tiny-int8"), registry, tell=print)
+    assert "onnxruntime" in [r.runtime for r in evidence.runtimes]

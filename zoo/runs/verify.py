@@ -18,7 +18,8 @@ from zoo.results.evidence import Evidence, ReadingEvidence, RuntimeEvidence
 from zoo.results.record import UsedFile
 
 if TYPE_CHECKING:
-    from zoo.runtimes.base import Tensors
+    from zoo.registry.schema import Precision
+    from zoo.runtimes.base import Session, Tensors
 
 GOLDEN = 8
 """Crops of the fixed input."""
@@ -109,6 +110,24 @@ def verify_entry(
     )
 
 
+def _precision(entry: ModelEntry) -> Precision:
+    """Returns the precision that a check runs: fp32, or that of an entry whose files are all of another one."""
+    declared = [w.precision for w in entry.weights if w.format != "json"]  # text has none
+    return "fp32" if "fp32" in declared else declared[0]
+
+
+def _opened(entry: ModelEntry, fold: str | None, paths: Mapping[str, Path], runtime: str) -> Session:
+    from zoo.models import select_files
+    from zoo.runtimes import open_session
+
+    precision = _precision(entry)
+    chosen = select_files(entry, entry.tasks, runtime=runtime, precision=precision, fold=fold)
+    return open_session(
+        entry, {w.name: paths[w.name] for w in chosen}, entry.tasks, runtime=runtime, precision=precision,
+        threads=usable_cores(),
+    )  # fmt: skip
+
+
 def _readings(
     entry: ModelEntry,
     runtime: str,
@@ -120,12 +139,9 @@ def _readings(
     """Tells which of the open readings the file supports, of the first fold, in a runtime that has run it."""
     if not entry.readings:
         return ()
-    from zoo.models import select_files
     from zoo.runs.readings import find_readings
-    from zoo.runtimes import open_session
 
-    files = {w.name: paths[w.name] for w in select_files(entry, entry.tasks, runtime=runtime, fold=fold)}
-    session = open_session(entry, files, entry.tasks, runtime=runtime, threads=usable_cores())
+    session = _opened(entry, fold, paths, runtime)
     try:
         return find_readings(entry, session, faces, tell)
     finally:
@@ -140,17 +156,16 @@ def _run_everywhere(
     tell: Callable[[str], None],
 ) -> tuple[list[RuntimeEvidence], Tensors]:
     """Runs the fixed input in every runtime that is here; returns the evidence and the first runtime's tensors."""
-    from zoo.models import check_finite, select_files
-    from zoo.runtimes import open_session
+    from zoo.models import check_finite
     from zoo.runtimes.parity import TOLERANCE, agreement, batch_invariance, worst
 
     where = "" if fold is None else f"fold {fold}: "
     found: list[RuntimeEvidence] = []
     first: Tensors = {}
+    limit = TOLERANCE[_precision(entry)]
     for runtime in ("torch", "onnxruntime", "openvino"):
         try:
-            files = {w.name: paths[w.name] for w in select_files(entry, entry.tasks, runtime=runtime, fold=fold)}
-            session = open_session(entry, files, entry.tasks, runtime=runtime, threads=usable_cores())
+            session = _opened(entry, fold, paths, runtime)
         except (RuntimeUnavailableError, DependencyError) as error:
             tell(f"{where}{runtime}: cannot run it here ({error.what})")
             continue
@@ -160,13 +175,13 @@ def _run_everywhere(
             batches = worst(batch_invariance(session, crops).values())
         finally:
             session.close()
-        if not batches <= TOLERANCE["fp32"]:  # written so that a NaN fails
+        if not batches <= limit:  # written so that a NaN fails
             raise ContractError(f"{entry.name}: {runtime} answers differently in batches", why=f"by {batches:.1e}")
         text = f"{where}{runtime}: loads strictly, outputs as declared, batches change it by {batches:.1e}"
         reference = found[0].runtime if found else None
         apart = worst(agreement(first[k], v) for k, v in tensors.items()) if found else None
         if apart is not None:
-            if not apart <= TOLERANCE["fp32"]:
+            if not apart <= limit:
                 raise ContractError(f"{entry.name}: {runtime} and {reference} disagree", why=f"by {apart:.1e}")
             text += f", within {apart:.1e} of {reference}"
         tell(text)
