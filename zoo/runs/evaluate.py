@@ -422,6 +422,13 @@ def evaluate(
         progress: Show a progress bar on stderr.
         options: How to read the dataset, such as ``camera="right"``.
 
+    Returns:
+        The record, which is not written (:func:`zoo.results.save_record` does), the scores and the stored predictions.
+
+    Raises:
+        UnknownNameError: No such model, dataset, protocol or option.
+        ZooError: As :func:`evaluate_entry`.
+
     Example:
         >>> import zoo
         >>> result = zoo.evaluate("hog-ridge", "synthface")  # doctest: +SKIP
