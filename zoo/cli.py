@@ -73,8 +73,8 @@ def paths(text: str) -> tuple[Path, ...]:
     """Reads paths with commas; ``*``, ``?`` and ``[...]`` are filled in here, for shells leave ``key=*`` alone."""
     found: list[Path] = []
     for word in words(text):
-        one = path(word)
-        filled = [] if os.path.lexists(one) else sorted(glob(str(one)))  # a file may really be called a[1].jpg
+        one = path(word)  # a file may really be called a[1].jpg
+        filled = [] if os.path.lexists(one) else sorted(glob(str(one)))  # noqa: PTH207 - absolute too
         found += map(Path, filled or [str(one)])
     return tuple(found)
 

@@ -64,7 +64,9 @@ def _body(given: Arguments) -> int:
     tasks = tuple(dict.fromkeys(t for e in entries for t in scorable_tasks(e)))
     protocol = load_protocol(given.protocol) if given.protocol else default_protocol(given.dataset, tasks)
     options = {k.name: str(given[k.name]) for k in READING if given[k.name]}
-    index = load_index(given.dataset, given.root, offline=given.offline, **{**protocol.dataset_options, **options})
+    index = load_index(
+        given.dataset, given.root, cache=True, offline=given.offline, **{**protocol.dataset_options, **options}
+    )
     contracts = {e.preprocess.crop_hash: e.preprocess for e in entries if e.preprocess}
     failed = True
     for key, contract in contracts.items():

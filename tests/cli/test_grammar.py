@@ -86,8 +86,14 @@ def test_any_words_give_values_or_a_usage_error(words_given: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(UsageError("x"), 2), (DatasetMissingError("x"), 3), (ZooError("x"), 1), (KeyboardInterrupt(), 130),
-     (PermissionError(13, "Permission denied", "/kept"), 1), (OSError(28, "No space left on device"), 1)],
+    [
+        (UsageError("x"), 2),
+        (DatasetMissingError("x"), 3),
+        (ZooError("x"), 1),
+        (KeyboardInterrupt(), 130),
+        (PermissionError(13, "Permission denied", "/kept"), 1),
+        (OSError(28, "No space left on device"), 1),
+    ],
 )
 def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     def body(_: Arguments) -> int:

@@ -52,6 +52,11 @@ models:
     outputs: [{{task: au-intensity, tensor: y, labels: [AU12, AU25]}}]
 """
 
+CONTRACTS = {
+    e.name: e.contract_hash
+    for e in RegistryFile.model_validate(yaml.safe_load(ENTRIES.format(zero="0" * 64, aus=", ".join(AUS)))).models
+}
+
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:

@@ -203,9 +203,7 @@ def evaluate_entry(
         info = models.info()
         store = PredictionStore(entry.name, _key(entry, index, protocol, models))
         with store.held(tell):
-            problems, resumed = _predict(
-                models, store, index, checkpoints.place, folds, progress=progress, tell=tell
-            )
+            problems, resumed = _predict(models, store, index, checkpoints.place, folds, progress=progress, tell=tell)
             table = store.read()
     finally:
         models.close()
