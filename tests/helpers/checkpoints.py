@@ -85,3 +85,36 @@ def runtimes_agree(
     finally:
         torch_session.close()
     return tensors
+
+
+def own_entry(name: str, path: Path, form: str = "torch") -> ModelEntry:
+    """The entry that a user who has the file would write, from the contract of one that is known by figures only."""
+    raw = entry_of(name).model_dump(mode="json", exclude_none=True)
+    file = {"name": path.name, "format": form, "sources": [f"path:{path}"], "sha256": "0" * 64}
+    return ModelEntry.model_validate({**raw, "status": "unverified", "weights": [file]})
+
+
+def frozen(layout: Layout) -> dict[str, torch.Tensor]:
+    """Makes a checkpoint that is the same under every version, for values written down in a test.
+
+    numpy promises that the stream of ``RandomState`` never changes (NEP 19); no such promise is known of torch's.
+    """
+
+    def value(number: int, name: str, shape: tuple[int, ...], kind: torch.dtype) -> torch.Tensor:
+        if kind == torch.int64:
+            return torch.zeros(shape, dtype=kind)
+        even = torch.from_numpy(np.random.RandomState(number).uniform(-1, 1, shape).astype(np.float32))
+        if name.endswith("running_var"):
+            return 1 + 0.5 * even
+        if len(shape) > 1:
+            return even * (6 / math.prod(shape[1:])) ** 0.5  # He's variance
+        return 0.1 * even + (1.0 if name.endswith("weight") else 0.0)
+
+    return {name: value(number, name, *what) for number, (name, what) in enumerate(sorted(layout.items()))}
+
+
+def drawn(n: int, size: int, scale: float = 1.0) -> torch.Tensor:
+    """Draws ``n`` different pictures ``[n, 3, size, size]`` from sines, values in ``-scale..scale``."""
+    y, x = torch.meshgrid(torch.arange(size) / size, torch.arange(size) / size, indexing="ij")
+    planes = [torch.sin(6 * (i + 1) * x + 9 * y * (c + 1)) * torch.cos(4 * y + i) for i in range(n) for c in range(3)]
+    return scale * torch.stack(planes).reshape(n, 3, size, size)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.helpers.checkpoints import Layout, entry_of, layout_of, read_layout, runtimes_agree, seeded
+from tests.helpers.checkpoints import Layout, layout_of, own_entry, read_layout, runtimes_agree, seeded
 from zoo.errors import ContractError
 from zoo.models import apply_outputs, load_family
 from zoo.models.networks.py_feat import Neighbours, Prototypes, PyFeatMultitask, Sizes
@@ -27,10 +27,7 @@ CONFIG = {
 
 def my_entry(path: Path) -> ModelEntry:
     """The entry that a user with the file would write, from the registry's contract."""
-    raw: dict[str, Any] = entry_of("py-feat-multitask-v2").model_dump(mode="json", exclude_none=True)
-    raw |= {"status": "unverified", "weights": [
-        {"name": path.name, "format": "safetensors", "sources": [f"path:{path}"], "sha256": "0" * 64}]}  # fmt: skip
-    return ModelEntry.model_validate(raw)
+    return own_entry("py-feat-multitask-v2", path, "safetensors")
 
 
 def build(path: Path) -> torch.nn.Module:

@@ -77,8 +77,10 @@ FAMILIES = {
     "hf-vit": "zoo.models.hf_vit",
     "openface3": "zoo.models.openface3",
     "me-graphau": "zoo.models.me_graphau",
+    "opengraphau": "zoo.models.opengraphau",
     "resmasknet": "zoo.models.resmasknet",
     "emonet": "zoo.models.emonet",
+    "emo-affectnet": "zoo.models.emo_affectnet",
     "py-feat-multitask": "zoo.models.py_feat_multitask",
 }
 """Family -> module with its ``FAMILY``. Packages add more by the entry point group ``zoo.families``."""
@@ -134,6 +136,22 @@ def check_tasks(entry: ModelEntry, tasks: Sequence[Task]) -> None:
     for task in tasks:
         if task not in entry.tasks:
             raise UnknownNameError("task", task, entry.tasks, where=f"model {entry.name}")
+
+
+def check_columns(entry: ModelEntry, task: Task, columns: Sequence[str]) -> None:
+    """Holds an output's labels against the order in which the publisher's code has the tensor's columns.
+
+    Raises:
+        RegistryError: Names the first column that is labelled otherwise.
+    """
+    output = entry.output(task)
+    for number, label in enumerate(output.labels, output.start):
+        if number >= len(columns) or columns[number] != label:
+            has = f"column {number} is {columns[number]}" if number < len(columns) else f"it has {len(columns)} columns"
+            raise RegistryError(
+                f"{entry.name}: column {number} of {task} is labelled {label}", where="registry.yaml", why=has,
+                fix="give the labels in this order: " + ", ".join(columns),
+            )  # fmt: skip
 
 
 def _of_fold(entry: ModelEntry, found: list[WeightFile], fold: str | None) -> list[WeightFile]:

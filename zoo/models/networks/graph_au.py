@@ -146,12 +146,30 @@ class EdgeFeatures(nn.Module):
         return edges.mean(2)
 
 
+def gated_round(x: torch.Tensor, edges: torch.Tensor, *layers: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Passes messages once over all ordered pairs of nodes (Bresson and Laurent 2017, arXiv:1711.07553).
+
+    Args:
+        x: Nodes ``[n, aus, width]``.
+        edges: Features of the pairs ``[n, aus * aus, width]``.
+        layers: The matrices U, V, A, B and E, and the normalisations of nodes and of edges.
+
+    Returns:
+        What the nodes change by, before any ReLU, and the edges afterwards.
+    """
+    u, v, a, b, e, bnv, bne = layers
+    n, aus, width = x.shape
+    ends = (a(x)[:, :, None] + b(x)[:, None]).reshape(n, aus * aus, width)
+    edges = edges + functional.relu(bne(ends + e(edges)))
+    gates = edges.sigmoid().reshape(n, aus, aus, width).softmax(2)
+    return bnv(u(x) + (gates * v(x)[:, None]).sum(2) / aus), edges
+
+
 class GatedGraph(nn.Module):
-    """Two layers of a residual gated graph network (Bresson and Laurent 2017, arXiv:1711.07553) on all pairs."""
+    """Two rounds of :func:`gated_round`, each added to the nodes before the ReLU."""
 
     def __init__(self, width: int, aus: int) -> None:
         super().__init__()
-        self.aus = aus
         for layer in (1, 2):
             for name in "UVABE":
                 self.add_module(f"{name}{layer}", nn.Linear(width, width, bias=False))
@@ -160,15 +178,10 @@ class GatedGraph(nn.Module):
 
     def forward(self, x: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
         """Maps nodes ``[n, aus, width]`` and edges ``[n, aus * aus, width]`` to nodes."""
-        n, aus, width = x.shape
         for layer in (1, 2):
-            u, v, a, b, e, bnv, bne = (
-                self.get_submodule(f"{name}{layer}") for name in ("U", "V", "A", "B", "E", "bnv", "bne")
-            )
-            ends = (a(x)[:, :, None] + b(x)[:, None]).reshape(n, aus * aus, width)
-            edges = edges + functional.relu(bne(ends + e(edges)))
-            gates = edges.sigmoid().reshape(n, aus, aus, width).softmax(2)
-            x = functional.relu(x + bnv(u(x) + (gates * v(x)[:, None]).sum(2) / aus))
+            names = (f"{name}{layer}" for name in ("U", "V", "A", "B", "E", "bnv", "bne"))
+            change, edges = gated_round(x, edges, *map(self.get_submodule, names))
+            x = functional.relu(x + change)
         return x
 
 
@@ -189,7 +202,48 @@ class EdgeHead(nn.Module):
         return similarity(self.gnn(maps.mean(2), self.edge_extractor(maps, x)), self.sc)
 
 
-class MeGraphAu(nn.Module):
+def timm_backbone(name: str) -> tuple[nn.Module, int, int]:
+    """Returns a network of :data:`BACKBONES` without its classifier, its width, and the width of the head."""
+    from zoo.models._timm import import_timm
+
+    timm_name, narrower = BACKBONES[name]
+    net = import_timm().create_model(timm_name, pretrained=False, num_classes=0, global_pool="")
+    width = int(net.num_features)
+    return net, width, width // narrower
+
+
+class GraphNetwork(nn.Module):
+    """A backbone, its tokens through one layer, and a head with a graph of AUs.
+
+    Args:
+        backbone: Maps pictures to tokens ``[n, tokens, width]``, or to a map: ``[n, width, 7, 7]`` of a ResNet,
+            ``[n, 7, 7, width]`` of Swin.
+        swin: Whether it is Swin.
+        narrow: Maps ``width`` to the head's.
+        head: Maps tokens to values ``[n, aus]``.
+        name: Name of the output.
+    """
+
+    def __init__(self, backbone: nn.Module, swin: bool, narrow: nn.Module, head: nn.Module, name: str) -> None:
+        super().__init__()
+        self.name, self.swin = name, swin
+        self.backbone, self.global_linear, self.head = backbone, narrow, head
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Maps normalised RGB ``[n, 3, 224, 224]`` to cosines ``[n, aus]``."""
+        feature = self.backbone(x)
+        if feature.ndim == 4:
+            feature = feature.flatten(1, 2) if self.swin else feature.flatten(2).transpose(1, 2)
+        return {self.name: self.head(self.global_linear(feature))}
+
+    def names(self) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+        """Returns what :func:`zoo.models.renaming.renamed` needs: a Swin backbone has Microsoft's names."""
+        if self.swin:
+            return microsoft_names(self, "backbone")
+        return {name: name for name in self.state_dict()}, {}
+
+
+class MeGraphAu(GraphNetwork):
     """ME-GraphAU after its second stage.
 
     Args:
@@ -199,23 +253,5 @@ class MeGraphAu(nn.Module):
     """
 
     def __init__(self, backbone: str, name: str, aus: int) -> None:
-        super().__init__()
-        from zoo.models._timm import import_timm
-
-        self.name, self.swin = name, backbone.startswith("swin")
-        timm_name, narrower = BACKBONES[backbone]
-        net = import_timm().create_model(timm_name, pretrained=False, num_classes=0, global_pool="")
-        width = int(net.num_features)
-        self.backbone: nn.Module = net
-        self.global_linear = LinearBlock(width, width // narrower)
-        self.head = EdgeHead(width // narrower, aus)
-
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Maps normalised RGB ``[n, 3, 224, 224]`` to cosines ``[n, aus]``."""
-        feature = self.backbone(x)  # [n, 7, 7, width] of Swin, [n, width, 7, 7] of a ResNet
-        tokens = feature.flatten(1, 2) if self.swin else feature.flatten(2).transpose(1, 2)
-        return {self.name: self.head(self.global_linear(tokens))}
-
-    def names(self) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-        """Returns what :func:`zoo.models.renaming.renamed` needs: a Swin backbone has Microsoft's names."""
-        return microsoft_names(self, "backbone")
+        net, width, narrow = timm_backbone(backbone)
+        super().__init__(net, backbone.startswith("swin"), LinearBlock(width, narrow), EdgeHead(narrow, aus), name)
