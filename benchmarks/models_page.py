@@ -106,8 +106,7 @@ def _trained(training: Training) -> str:
     return f"{what}{training.dataset}{part}{people}{source}"
 
 
-def _runnable(entry: ModelEntry) -> list[str]:
-    assert entry.preprocess is not None
+def _described(entry: ModelEntry) -> list[str]:
     terms = entry.licence
     lines = [f"gives {_gives(o)}" for o in entry.outputs]
     for task in dict.fromkeys(r.task for r in entry.readings):
@@ -115,7 +114,8 @@ def _runnable(entry: ModelEntry) -> list[str]:
             f"open: how {task} is read, which `zoo.check model={entry.name}` tells on the real file. "
             + ". ".join(_reading(r) for r in entry.readings if r.task == task)
         )
-    lines.append("input: " + ", ".join(f"`{step}`" for step in describe(entry.preprocess)))
+    if entry.preprocess is not None:
+        lines.append("input: " + ", ".join(f"`{step}`" for step in describe(entry.preprocess)))
     lines += [f"file: {_file(w)}" for w in entry.weights]
     lines.append("trained on: " + ("; ".join(map(_trained, entry.trained_on)) or "not known"))
     name = f"[{terms.name}]({terms.url})" if terms.url else terms.name
@@ -143,7 +143,8 @@ def render() -> str:
         if value is not None
     )
     runnable = [e for e in entries if e.runnable]
-    rest = [e for e in entries if not e.runnable]
+    external = [e for e in entries if e.status == "external"]
+    rest = [e for e in entries if e.status == "reported-only"]
     rows = [
         [
             f"[`{e.name}`](#{e.name})", ", ".join(e.tasks), f"{e.parameters / 1e6:.2f} M" if e.parameters else "–",
@@ -157,9 +158,14 @@ def render() -> str:
     parts += ["Figures: how many published numbers are tied to the model (`leaderboards/reported/`)."]
     for entry in runnable:
         parts += ["", f'## <a id="{entry.name}"></a>{entry.name}', "", f"{_words(entry.title)}.", ""]
-        parts += [f"- {line}" for line in _runnable(entry)]
+        parts += [f"- {line}" for line in _described(entry)]
         if entry.notes:
             parts += ["", _words(entry.notes)]
+    parts += ["", f"## {len(external)} computed by a program that you install"]
+    for entry in external:
+        parts += ["", f'## <a id="{entry.name}"></a>{entry.name}', "", f"{_words(entry.title)}.", ""]
+        parts += [f"- {line}" for line in _described(entry)]
+        parts += ["", _words(entry.notes or "")]
     parts += ["", f"## {len(rest)} systems known by their figures, or by name only", "", UNRUN]
     known = [
         [f"`{e.name}`", e.title, ", ".join(e.tasks) or "–", str(figures[e.name] or "–"), e.notes or ""] for e in rest

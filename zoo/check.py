@@ -89,8 +89,12 @@ def _registry(given: Arguments) -> None:
         put(str(path_))
     elif not extra and path_.exists() and path_.read_text(encoding="utf-8") != schema_text():
         raise RegistryError("registry.schema.json is not what the code says", fix="make schema")
-    runnable = sum(e.status != "reported-only" for e in registry.entries.values())
-    say(f"registry: {len(registry.entries)} entries, {runnable} runnable; {len(protocols)} protocols")
+    runnable = sum(e.runnable for e in registry.entries.values())
+    external = sum(e.status == "external" for e in registry.entries.values())
+    say(
+        f"registry: {len(registry.entries)} entries, {runnable} runnable, {external} by a program that you install; "
+        f"{len(protocols)} protocols"
+    )
 
 
 def _dataset(given: Arguments) -> None:

@@ -170,6 +170,7 @@ def _evaluate(run: _Run, given: Arguments, copy: _Copy, registry: Registry) -> R
         say(f"warning: {line}")
     if len(done.problems) > 10:
         say(f"warning: and {len(done.problems) - 10} more that could not be decoded")
+    say(f"predictions: {done.predictions}")
     saved = save_record(done.record, given.out)
     if given.format in ("table", "md"):
         put(result_table(done.record, protocol, "simple" if given.format == "table" else "github"))

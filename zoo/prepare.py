@@ -41,7 +41,7 @@ def _chosen(given: Arguments, registry: Registry) -> list[ModelEntry]:
     if given.model:
         entries = [e for e in registry.match(given.model) if e.runnable]
         if not entries:
-            raise UsageError(f"{', '.join(given.model)}: known by reported numbers only, so there is nothing to crop")
+            raise UsageError(f"{', '.join(given.model)}: not run here, so there is nothing to crop")
         return entries
     runnable = [e for e in registry.entries.values() if e.runnable]
     if given.align not in (known := {_alignment(e) for e in runnable}):

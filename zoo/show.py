@@ -29,8 +29,8 @@ KEYS = (
     Key("task", " | ".join(_TASKS), one_of(*_TASKS)),
     Key("license", "commercial: weights whose licence allows commercial use; or a licence's name, such as MIT", str,
         "any"),
-    Key("status", "verified | unverified | reported-only | deprecated",
-        one_of("verified", "unverified", "reported-only", "deprecated")),
+    Key("status", "verified | unverified | external | reported-only | deprecated",
+        one_of("verified", "unverified", "external", "reported-only", "deprecated")),
     Key("kind", "runnable; of these graph (runs without torch) or checkpoint (needs torch); or reported (figures only)",
         one_of(*_KINDS)),
     Key("datasets", "true: list the datasets instead", boolean, False),
@@ -49,8 +49,10 @@ def _size(entry: ModelEntry) -> str:
 
 
 def _of_kind(entry: ModelEntry, kind: str | None) -> bool:
-    if kind in (None, "runnable", "reported"):
-        return kind is None or entry.runnable == (kind == "runnable")
+    if kind == "reported":
+        return entry.status == "reported-only"
+    if kind in (None, "runnable"):
+        return kind is None or entry.runnable
     return entry.runnable and (kind == "graph") == all(w.format in _GRAPHS for w in entry.weights)
 
 
@@ -94,7 +96,10 @@ def _entry(entry: ModelEntry, source: str, style: str) -> None:
 
     data: dict[str, Any] = entry.model_dump(mode="json", exclude_none=True)
     if entry.preprocess:
-        data["contract"] = {"preprocess": entry.preprocess.hash, "whole": entry.contract_hash}
+        from zoo.faces.pipeline import describe
+
+        steps = " > ".join(describe(entry.preprocess))
+        data["contract"] = {"steps": steps, "preprocess": entry.preprocess.hash, "whole": entry.contract_hash}
     data["registry"] = source
     if style == "json":
         put(json.dumps(data, indent=1, ensure_ascii=False))

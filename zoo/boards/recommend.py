@@ -283,6 +283,8 @@ def _of_entry(entry: ModelEntry, wish: Wish) -> list[str]:
     reasons = []
     if entry.status == "reported-only":
         reasons.append("known by published figures only, no weights to run")
+    elif entry.status == "external":
+        reasons.append(entry.no_run)
     elif entry.status == "deprecated":
         reasons.append("deprecated")
     elif wish.verified and entry.status != "verified":

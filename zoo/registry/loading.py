@@ -141,12 +141,12 @@ def list_models(pattern: str = "*", *, task: Task | None = None, runnable: bool 
     Args:
         pattern: A glob on the name.
         task: Only models with this task.
-        runnable: Leave out reported-only entries.
+        runnable: Leave out entries that cannot be run here.
     """
     return [
         entry.name
         for entry in load_registry().entries.values()
         if fnmatchcase(entry.name, pattern)
         and (task is None or task in entry.tasks)
-        and not (runnable and entry.status == "reported-only")
+        and (entry.runnable or not runnable)
     ]

@@ -271,7 +271,9 @@ class Reference(Frozen):
     year: int | None = None
 
 
-Status = Literal["verified", "unverified", "reported-only", "deprecated"]
+Status = Literal["verified", "unverified", "external", "reported-only", "deprecated"]
+"""``external``: computed by a program that the user installs, whose output is scored; ``reported-only``: known by
+published figures alone."""
 
 
 class ModelEntry(Frozen):
@@ -306,9 +308,11 @@ class ModelEntry(Frozen):
             declared = [r for r in open_ for o in self.outputs if r.is_of(o)]
             if len({r.name for r in open_}) != len(open_) or len(open_) < 2 or len(declared) != 1:
                 raise ValueError(f"readings of {task}: give two or more by name, one of them as the output declares it")
-        if self.status == "reported-only":
+        if not self.runnable:
             if self.weights:
-                raise ValueError("a reported-only entry has no weights")
+                raise ValueError(f"an entry with the status {self.status} has no weights")
+            if self.status == "external" and not (self.outputs and self.notes):
+                raise ValueError("an external entry needs outputs, and notes that say which program computes it")
             return self
         missing = [f for f in ("weights", "preprocess", "outputs") if not getattr(self, f)]
         if missing:
@@ -330,8 +334,16 @@ class ModelEntry(Frozen):
 
     @property
     def runnable(self) -> bool:
-        """Whether it can be run; one that cannot may still declare outputs, for predictions made elsewhere."""
-        return self.status != "reported-only"
+        """Whether it can be run here; one that cannot may still declare outputs, for predictions made elsewhere."""
+        return self.status not in ("external", "reported-only")
+
+    @property
+    def no_run(self) -> str:
+        """Why it cannot be run here, to follow its name; empty where it can."""
+        return {
+            "external": "is computed by a program that you install",
+            "reported-only": "is known by reported numbers only",
+        }.get(self.status, "")
 
     @property
     def fold_bound(self) -> bool:

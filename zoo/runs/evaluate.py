@@ -186,8 +186,8 @@ def evaluate_entry(
     from zoo.protocols.rules import as_coded, assign_folds, completeness
 
     started = time.perf_counter()
-    if entry.status == "reported-only" or entry.preprocess is None:
-        raise UsageError(f"'{entry.name}' is known by reported numbers only and cannot be run", why=entry.notes)
+    if not entry.runnable or entry.preprocess is None:
+        raise UsageError(f"'{entry.name}' {entry.no_run} and cannot be run here", why=entry.notes)
     output, derived = output_for(protocol, entry)
     labels_scored(as_coded(protocol, index), output)
     folds = assign_folds(protocol, index)

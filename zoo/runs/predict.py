@@ -183,7 +183,7 @@ class Predictor:
         from zoo.weights import locate
 
         if not entry.runnable or entry.preprocess is None:
-            raise UsageError(f"'{entry.name}' is known by reported numbers only and cannot be run", why=entry.notes)
+            raise UsageError(f"'{entry.name}' {entry.no_run} and cannot be run here", why=entry.notes)
         if lacking := [t for t in tasks if t not in entry.tasks]:
             raise UsageError(
                 f"'{entry.name}' does not do {', '.join(lacking)}", why=f"it does {', '.join(entry.tasks)}"

@@ -111,14 +111,14 @@ def prepare_publication(
 
     Raises:
         LicenseError: As :func:`check_licence`.
-        UsageError: A reported-only entry, or no such licence file.
+        UsageError: An entry that cannot be run here, or no such licence file.
         WeightsError: A file that cannot be had.
         ContractError: A written file that does not compute what the source does.
         RuntimeUnavailableError: The entry has no form that can be written as ONNX.
         DependencyError: torch, onnxscript or safetensors is needed and not installed.
     """
     if entry.preprocess is None or not entry.runnable:
-        raise UsageError(f"'{entry.name}' is known by reported numbers only: there is nothing to publish")
+        raise UsageError(f"'{entry.name}' {entry.no_run}: there is nothing to publish")
     check_licence(entry, own_word=own_word)
     if licence_file is not None and not licence_file.is_file():
         raise UsageError(f"the licence file '{licence_file}' does not exist", fix="license_file=<its text>")

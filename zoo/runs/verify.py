@@ -68,7 +68,7 @@ def verify_entry(
         The evidence.
 
     Raises:
-        UsageError: A reported-only entry.
+        UsageError: An entry that cannot be run here.
         WeightsError: A file that cannot be had or is not what the registry says.
         ContractError: A file that does not do what the entry declares, or runtimes that disagree.
         RuntimeUnavailableError: No runtime could run the entry.
@@ -77,8 +77,8 @@ def verify_entry(
     from zoo.results.environment import capture_code, capture_environment
     from zoo.weights import locate
 
-    if entry.preprocess is None:
-        raise UsageError(f"'{entry.name}' is known by reported numbers only", why=entry.notes)
+    if entry.preprocess is None or not entry.runnable:
+        raise UsageError(f"'{entry.name}' {entry.no_run}", why=entry.notes)
     paths: dict[str, Path] = {}
     for file in entry.weights:
         path = locate(file, entry=entry.name, base=registry.base(entry.name), offline=offline)

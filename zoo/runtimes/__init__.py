@@ -96,9 +96,7 @@ def open_session(
         if value is not None and value < 1:
             raise UsageError(f"{name}={value}: give a number of 1 or more")
     if not entry.runnable or entry.preprocess is None:
-        raise UsageError(
-            f"{entry.name} cannot be run", why="its entry has reported numbers only", where="registry.yaml"
-        )
+        raise UsageError(f"{entry.name} cannot be run", why=f"it {entry.no_run}", where="registry.yaml")
     check_variant(runtime, variant)
     check_device(runtime, device)
     settings: dict[str, Any] = {

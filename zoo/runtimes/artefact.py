@@ -208,7 +208,7 @@ def check_export(
         RuntimeUnavailableError: A precision that the runtime's files do not have.
     """
     if not entry.runnable or entry.preprocess is None:
-        raise UsageError(f"'{entry.name}' is known by reported numbers only and cannot be exported", why=entry.notes)
+        raise UsageError(f"'{entry.name}' {entry.no_run} and cannot be exported", why=entry.notes)
     check_tasks(entry, tasks)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"'{out}' exists already", fix="name a new folder: an artefact is never mixed with another")

@@ -22,13 +22,13 @@ from zoo.boards.site.tables import Cell, Column, Line, Table
 from zoo.boards.text import DASH, TASK_TITLES, interval, megabytes, millions
 from zoo.results.reported import figures as reported_figures
 
-_ORDER = ("verified", "unverified", "deprecated", "reported-only")
+_ORDER = ("verified", "unverified", "external", "deprecated", "reported-only")
 
 
 def index_page(collection: Collection) -> dict[str, Any]:
     """Returns what the template needs."""
     boards, models = _boards(collection), _models(collection)
-    runnable = sum(e.status != "reported-only" for e in collection.registry.entries.values())
+    runnable = sum(e.runnable for e in collection.registry.entries.values())
     figures = sum(1 for f in collection.reported for _ in reported_figures(f))
     counts = [
         (str(len(model_names(collection))), "models", f"{runnable} can be run"),

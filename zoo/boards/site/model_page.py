@@ -204,7 +204,7 @@ def _training(entry: ModelEntry | None) -> list[tuple[str, str, str, str]]:
 
 
 def _commands(collection: Collection, entry: ModelEntry | None) -> list[str]:
-    if entry is None or entry.status == "reported-only":
+    if entry is None or not entry.runnable:
         return []
     name = entry.name
     lines = [f"python -m zoo.{verb} model={name}" for verb in ("show", "fetch")]

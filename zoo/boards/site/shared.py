@@ -17,7 +17,7 @@ COMMERCIAL = {True: "allowed", False: "not allowed", "unknown": "unclear"}
 
 TONES = {
     "held_out": "good", "in_sample": "bad", "identity_overlap": "bad", "selection_only": "bad", "unknown": "plain",
-    "verified": "good", "unverified": "plain", "reported-only": "plain", "deprecated": "bad",
+    "verified": "good", "unverified": "plain", "external": "plain", "reported-only": "plain", "deprecated": "bad",
     "allowed": "good", "not allowed": "bad", "unclear": "plain",
 }  # fmt: skip
 
