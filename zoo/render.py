@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from zoo.cli import Arguments, Key, natural, one_of, path, positive, put, run_verb, say
 
 LAYOUTS = (
-    "disfa", "disfaplus", "bp4d", "ckplus", "rafdb", "affectnet-csv", "affectnet-npy", "fer2013", "affwild2",
+    "disfa", "disfaplus", "bp4d", "bp4dplus", "ckplus", "rafdb", "affectnet-csv", "affectnet-npy", "fer2013",
+    "affwild2",
 )  # fmt: skip
 
 SUMMARY = "Render synthetic faces in the on-disk layout of a dataset, quirks included, to rehearse with."

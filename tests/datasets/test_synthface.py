@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from zoo.datasets.bp4d import Bp4dPlus
 from zoo.datasets.synthface import MARKER, contact_sheet, generate, layouts
 from zoo.datasets.synthface import tree as tree_module
 from zoo.datasets.synthface.au_sets import BP4D_TASKS, DISFA_AUS, DISFA_NUMBERS
@@ -339,7 +340,8 @@ def test_an_unknown_layout_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="rafdb"):
         generate("rafbd", tmp_path / "t")
     assert set(layouts()) == {
-        "disfa", "disfaplus", "bp4d", "ckplus", "rafdb", "affectnet-csv", "affectnet-npy", "fer2013", "affwild2",
+        "disfa", "disfaplus", "bp4d", "bp4dplus", "ckplus", "rafdb", "affectnet-csv", "affectnet-npy", "fer2013",
+        "affwild2",
     }  # fmt: skip
 
 
@@ -393,6 +395,26 @@ def test_every_expression_moves_the_units_of_its_prototype() -> None:
     assert 9 in EXPRESSIONS["disgust"]
     assert {4, 5, 7, 23} <= EXPRESSIONS["anger"].keys()
     assert 14 in EXPRESSIONS["contempt"]
+
+
+def test_bp4dplus_codes_four_tasks_under_columns_that_skip_numbers(tmp_path: Path) -> None:
+    make = {"subjects": 84, "frames": 3, "workers": 1, "progress": False, "pixels": "flat"}
+    root = generate("bp4dplus", tmp_path / "t", **make)
+    assert sorted(p.name for p in (root / "2D+3D").iterdir())[41:43] == ["F042", "M001"]
+    assert not (root / "2D+3D/F042/T11").exists()
+    header = (root / "AUCoding/AU_OCC/F001_T6.csv").read_text().splitlines()[0].split(",")
+    assert header[:7] == ["0", "1", "2", "4", "5", "6", "7"] and len(header) == 35
+    assert {p.stem.split("_")[1] for p in (root / "AUCoding/AU_OCC").iterdir()} == {"T1", "T6", "T7", "T8"}
+    index = Bp4dPlus().index(root)
+    assert set(index.sequence) == {"T1", "T6", "T7", "T8"} and len(index.subjects) == 84
+    short = index.subject == "F041"
+    assert (short & (index.sequence == "T7")).sum() == 2  # a label has no picture
+    assert (short & (index.sequence == "T8")).sum() == 3
+    twelve = index.labels["au-occurrence"]
+    truth = (root / "AUCoding/AU_OCC/F001_T6.csv").read_text().splitlines()[1].split(",")
+    row = int(np.flatnonzero((index.subject == "F001") & (index.sequence == "T6"))[0])
+    for unit in (1, 4, 12, 24):
+        assert twelve.values[row, twelve.names.index(f"AU{unit:02d}")] == int(truth[header.index(str(unit))])
 
 
 def test_bp4d_has_mixed_zero_padding_and_nines(tmp_path: Path) -> None:

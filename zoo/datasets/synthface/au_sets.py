@@ -1,11 +1,11 @@
-"""The layouts of datasets whose action units are coded: DISFA, DISFA+, BP4D, CK+.
+"""The layouts of datasets whose action units are coded: DISFA, DISFA+, BP4D, BP4D+, CK+.
 
 Every quirk is one of the owners' distribution, as public loaders show it; the sources are named at the readers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,25 +137,33 @@ BP4D_MARGIN = 2
 """Pictures before and after the coded segment; there are many in the owners' copy."""
 
 
+def _alternate(women: Sequence[str], men: Sequence[str], count: int | None) -> list[str]:
+    """Returns so many people, sorted; women and men alternate, so that the first few are some of each."""
+    padded = [*men, *[""] * (len(women) - len(men))]
+    return sorted([s for pair in zip(women, padded, strict=True) for s in pair if s][:count])
+
+
 def _bp4d_jobs(plan: Plan) -> Sequence[int]:
-    # Women and men alternate, so that the first few are some of each.
-    order = [s for pair in zip(BP4D_SUBJECTS[:23], [*BP4D_SUBJECTS[23:], *[""] * 5], strict=True) for s in pair if s]
-    chosen = order[: plan.subjects]
-    return [BP4D_SUBJECTS.index(s) for s in sorted(chosen)]
+    return [BP4D_SUBJECTS.index(s) for s in _alternate(BP4D_SUBJECTS[:23], BP4D_SUBJECTS[23:], plan.subjects)]
 
 
 def _bp4d_write(plan: Plan, index: int, folder: Path) -> None:
     name = BP4D_SUBJECTS[index]
-    person = 100 + index
+    for task, video, first in _bp4d_tasks(plan, 100 + index, folder / "BP4D-training" / name, BP4D_TASKS):
+        _bp4d_labels(folder / "AUCoding", f"{name}_{task}", video, first, range(100))
+
+
+def _bp4d_tasks(plan: Plan, person: int, folder: Path, tasks: Sequence[str]) -> Iterator[tuple[str, Recording, int]]:
+    """Writes a person's pictures task by task; yields each task, its recording and its first coded frame."""
     face = None if plan.pixels == "flat" else face_of(plan.seed, person, plan.size)
     flat, rest = FlatImages(), rest_of(plan.seed, person, plan.size)
-    for number, task in enumerate(BP4D_TASKS):
+    for number, task in enumerate(tasks):
         rng = np.random.default_rng([plan.seed, person, number, 0xB4])
         # A third of the segments start with the video's first frame; others anywhere, past 999 too.
         first = 1 if rng.random() < 0.36 else int(rng.integers(BP4D_MARGIN + 1, 1500))
         digits = 4 if rng.random() < 0.5 or first + plan.frames > 990 else 3
         video = recording((plan.seed, person, number), rest, plan.frames, POSED)
-        images = folder / "BP4D-training" / name / task
+        images = folder / task
         images.mkdir(parents=True)
         before = BP4D_MARGIN if first > BP4D_MARGIN else 0
         for i in range(-before, plan.frames + BP4D_MARGIN):
@@ -165,18 +173,19 @@ def _bp4d_write(plan: Plan, index: int, folder: Path) -> None:
                 write_image(path, face.render(video.au[at], video.poses[at], number * 10_000 + at))
             else:
                 flat.write(path)
-        _bp4d_labels(folder / "AUCoding", f"{name}_{task}", video, first)
+        yield task, video, first
 
 
-def _bp4d_labels(folder: Path, stem: str, video: Recording, first: int) -> None:
+def _bp4d_labels(folder: Path, stem: str, video: Recording, first: int, header: Sequence[int]) -> None:
     frames = len(video.au)
-    table = np.full((frames, 100), 9, np.int64)
+    table = np.full((frames, len(header)), 9, np.int64)
     table[:, 0] = np.arange(first, first + frames)
     for unit in BP4D_CODED:
-        table[:, unit] = video.labels(unit) >= 1
+        if unit in header:
+            table[:, header.index(unit)] = video.labels(unit) >= 1
     occurrence = folder / "AU_OCC" / f"{stem}.csv"
     occurrence.parent.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(map(str, range(100))), *(",".join(map(str, row)) for row in table.tolist())]
+    lines = [",".join(map(str, header)), *(",".join(map(str, row)) for row in table.tolist())]
     occurrence.write_text("\n".join(lines) + "\n", encoding="ascii", newline="")
     for unit in BP4D_INTENSITY:
         path = folder / "AU_INT" / f"AU{unit:02d}" / f"{stem}_AU{unit:02d}.csv"
@@ -185,6 +194,34 @@ def _bp4d_labels(folder: Path, stem: str, video: Recording, first: int) -> None:
         values[:1] = 9  # a missing code here and there, as in the owners' files
         rows = [f"{first + i},{v}\n" for i, v in enumerate(values.tolist())]
         path.write_text("".join(rows), encoding="ascii", newline="")
+
+
+# BP4D+ -----------------------------------------------------------------------------------------------------------
+
+BP4DPLUS_SUBJECTS = tuple(f"F{n:03d}" for n in range(1, 83)) + tuple(f"M{n:03d}" for n in range(1, 59))
+BP4DPLUS_TASKS = tuple(f"T{n}" for n in range(1, 12))
+BP4DPLUS_CODED = ("T1", "T6", "T7", "T8")
+BP4DPLUS_HEADER = (0, 1, 2, 4, 5, 6, 7, *range(9, 21), 22, 23, 24, *range(27, 40))
+"""Its columns skip numbers: reading by position takes another AU."""
+
+
+def _bp4dplus_jobs(plan: Plan) -> Sequence[int]:
+    people = _alternate(BP4DPLUS_SUBJECTS[:82], BP4DPLUS_SUBJECTS[82:], plan.subjects)
+    return [BP4DPLUS_SUBJECTS.index(s) for s in people]
+
+
+def _bp4dplus_write(plan: Plan, index: int, folder: Path) -> None:
+    name = BP4DPLUS_SUBJECTS[index]
+    pictures = folder / "2D+3D" / name
+    # The owners' copy has no F042_T11.
+    tasks = [t for t in BP4DPLUS_TASKS if (name, t) != ("F042", "T11")]
+    for task, video, first in _bp4d_tasks(plan, 600 + index, pictures, tasks):
+        if task not in BP4DPLUS_CODED:
+            continue
+        _bp4d_labels(folder / "AUCoding", f"{name}_{task}", video, first, BP4DPLUS_HEADER)
+        if (name, task) == ("F041", "T7"):  # whose labels and video differ in length
+            for path in sorted((pictures / task).iterdir())[-(BP4D_MARGIN + 1) :]:
+                path.unlink()
 
 
 # CK+ -------------------------------------------------------------------------------------------------------------
@@ -247,5 +284,6 @@ LAYOUTS = {
     "disfa": Layout("DISFA", (320, 240), len(DISFA_NUMBERS), _disfa_jobs, _disfa_write),
     "disfaplus": Layout("DISFA+", (320, 240), len(DISFAPLUS_NUMBERS), _disfaplus_jobs, _disfaplus_write),
     "bp4d": Layout("BP4D", (208, 278), len(BP4D_SUBJECTS), _bp4d_jobs, _bp4d_write),
+    "bp4dplus": Layout("BP4D+", (208, 278), len(BP4DPLUS_SUBJECTS), _bp4dplus_jobs, _bp4dplus_write),
     "ckplus": Layout("CK+", (320, 245), CKPLUS_SUBJECTS, _ckplus_jobs, _ckplus_write),
 }
