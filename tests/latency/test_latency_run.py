@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from tests.latency.fakes import make_case, make_job
 from zoo.errors import RuntimeUnavailableError
 from zoo.latency.case import Case, Job
 from zoo.latency.processes import Worker
-from zoo.latency.run import run_suite
+from zoo.latency.run import Measured, _finished, run_suite
 from zoo.latency.suite import Measure, RuntimeRow, SuiteFile
 from zoo.latency.verdict import Limits
 from zoo.results import read_latency_records, read_records
-from zoo.results.latency_record import Baseline, LatencyRecord, Scenario
+from zoo.results.latency_record import Baseline, LatencyRecord, Scenario, SliceTaken
 
 Start = Callable[[int], Worker]
 
@@ -67,6 +68,32 @@ def test_two_models_take_turns_and_get_valid_records(tmp_path: Path, start: Star
     assert {r.group for r in records} == {0}
     assert sorted(r.case for _, r in read_latency_records(tmp_path)) == sorted(c.id for c in cases)
     assert list(read_records(tmp_path)) == []  # none of them is an accuracy record
+
+
+def _taken(milliseconds: list[float]) -> Measured:
+    """A case after so many undisturbed turns of fifty queries, each of one duration (and a little noise)."""
+    rng = np.random.default_rng(0)
+    case = Measured(make_job(make_case("fine")), worker=object())  # type: ignore[arg-type]
+    for number, ms in enumerate(milliseconds):
+        durations = (rng.normal(ms, ms / 1000, 50) * 1e6).astype(np.int64)
+        case.answers.append({"samples": base64.b64encode(durations.tobytes()).decode()})
+        case.slices.append(SliceTaken(
+            round=number, kept=True, queries=50, images=50, seconds=durations.sum() / 1e9, median_ms=ms, stolen=0.0,
+            foreign=0.0, throttles=0, joules=None,
+        ))  # fmt: skip
+    return case
+
+
+def test_a_case_goes_on_while_its_figure_drifts_and_no_longer_than_allowed() -> None:
+    measure = Measure(seconds=0.4, slice=0.1, rounds=4, queries={"SingleStream": 20})
+    limits = Limits()
+    steady, drifting = [2.0] * 4, [2.0 + 0.2 * i for i in range(4)]
+    assert not _finished(_taken(steady[:3]), measure, limits)  # too few turns
+    assert _finished(_taken(steady), measure, limits)
+    assert not _finished(_taken(drifting), measure, limits)
+    assert _finished(_taken(drifting), measure.model_copy(update={"settle": 1.0}), limits)
+    assert _finished(_taken([2.0 + 0.1 * i for i in range(14)]), measure, limits)  # four times the seconds: enough
+    assert _finished(_taken([*drifting, *[2.3] * 9]), measure, limits)
 
 
 def test_failures_become_invalid_records_and_the_rest_goes_on(tmp_path: Path, start: Start) -> None:

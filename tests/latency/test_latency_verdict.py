@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from zoo.latency.steal import Disturbance
-from zoo.latency.verdict import Evidence, Limits, disturbed, judge
+from zoo.latency.verdict import Evidence, Limits, disturbed, judge, unsettled
 from zoo.results.latency_record import OutputChecked, Parity, SliceTaken
+from zoo.results.record import Estimate
 
 
 def _slice(number: int, **change: Any) -> SliceTaken:
@@ -119,3 +120,15 @@ def test_nothing_measured_is_invalid_without_an_error() -> None:
     verdict = judge(_evidence(samples=empty, clusters=empty, slices=[]), Limits())
     assert not verdict.valid
     assert "too few samples: 0 of 100" in verdict.reasons
+
+
+def test_what_does_not_settle_is_a_drift_or_a_wide_interval() -> None:
+    limits = Limits()
+    turns = np.repeat(np.arange(12), 40)
+    even = np.random.default_rng(0).normal(1e6, 1e3, len(turns)).astype(np.int64)
+    assert unsettled(even, turns, None, limits) == []
+    drifting = (even * np.linspace(1, 1.4, len(turns))).astype(np.int64)
+    assert any("drifted" in reason for reason in unsettled(drifting, turns, None, limits))
+    wide = Estimate(value=100.0, low=70.0, high=130.0)
+    assert unsettled(even, turns, wide, limits) == ["the throughput is known to 30% only"]
+    assert unsettled(even[:0], turns[:0], None, limits) == []

@@ -31,7 +31,7 @@ from zoo.latency.statistics import PERCENTILES, percentile_interval, throughput
 from zoo.latency.steal import Disturbance
 from zoo.latency.structures import get_structure
 from zoo.latency.suite import Measure, SuiteFile, groups
-from zoo.latency.verdict import Evidence, disturbed, judge
+from zoo.latency.verdict import Evidence, disturbed, judge, unsettled
 from zoo.registry import ModelEntry, Registry
 from zoo.registry.schema import RuntimeName, WeightFile
 from zoo.results.latency_record import (
@@ -49,6 +49,7 @@ from zoo.results.latency_record import (
     SuiteUsed,
     Verdict,
 )
+from zoo.results.record import Estimate
 
 OPEN_SECONDS = 600.0
 """A case that is not open by then has failed; an export from torch is part of the first opening."""
@@ -103,6 +104,12 @@ class Measured:
         self.failures.append(error.what + (f" ({error.why})" if error.why else ""))
         self.worker = None
 
+    def rate(self) -> Estimate | None:
+        """Returns images a second, where that is the scenario's figure."""
+        if self.job.case.scenario.name != "Offline" or not self.kept:
+            return None
+        return throughput([s.images for s in self.kept], [s.seconds for s in self.kept])
+
     def samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the kept durations in nanoseconds and the round of each."""
         kept = [(a, s) for a, s in zip(self.answers, self.slices, strict=True) if s.kept]
@@ -124,7 +131,12 @@ def _finished(case: Measured, measure: Measure, limits: Any) -> bool:
     )
     again = len(case.slices) - len(kept)
     hopeless = len(case.slices) >= 4 * measure.rounds and again / len(case.slices) > limits.disturbed
-    return enough or hopeless or sum(s.seconds for s in case.slices) >= measure.most
+    if hopeless or sum(s.seconds for s in case.slices) >= measure.most:
+        return True
+    return enough and (
+        sum(s.seconds for s in kept) >= measure.settle * measure.seconds
+        or not unsettled(*case.samples(), case.rate(), limits)
+    )
 
 
 def _load(cases: Sequence[Measured], start: StartWorker) -> None:
@@ -256,7 +268,7 @@ def make_record(case: Measured, suite: SuiteFile, *, run: str, group: int, about
             seconds=suite.measure.seconds, stable=bool(opened and opened["startup"]["stable"]),
             threads=asked.threads * asked.streams, cores=usable_cores(), parity=parity,
             parity_missing=case.parity_missing, held=sum(a["held"] or 0.0 for a in case.answers) or None,
-            throughput=rate if scenario.name == "Offline" else None,
+            throughput=case.rate(),
         ),
         suite.limits,
     )  # fmt: skip

@@ -42,6 +42,8 @@ class Measure(Frozen):
     """A turn is exactly so many images instead of ``slice`` seconds."""
     rounds: int = Field(default=6, ge=2)
     """Least number of kept turns: intervals come from the spread between them."""
+    settle: float = Field(default=4.0, ge=1)
+    """A case whose figure drifts, or is not known closely enough, goes on up to so many times ``seconds``."""
     most: float = Field(default=240.0, gt=0)
     """Seconds of turns after which a case ends, with whatever it has."""
     warm_up: float = Field(default=10.0, gt=0)
@@ -207,7 +209,7 @@ def choose(
             )
         structures |= dict.fromkeys(named, "")
         entries |= {n: registry.entries[n] for n in known}
-    runnable = [e for e in entries.values() if e.status != "reported-only"]
+    runnable = [e for e in entries.values() if e.runnable]
     if not runnable and not structures:
         raise UsageError("nothing to time", why=f"suite {suite.ref} and the choice of models leave no runnable one")
     return [*structures, *runnable]

@@ -91,7 +91,7 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     if seconds < evidence.seconds:
         reasons.append(f"too short: {seconds:.1f} of {evidence.seconds:g} s")
     reasons += _machine(evidence, limits)
-    reasons += _spread(evidence, limits)
+    reasons += unsettled(evidence.samples, evidence.clusters, evidence.throughput, limits)
     return Verdict(valid=not reasons, reasons=tuple(reasons))
 
 
@@ -113,17 +113,27 @@ def _machine(evidence: Evidence, limits: Limits) -> list[str]:
     return reasons
 
 
-def _spread(evidence: Evidence, limits: Limits) -> list[str]:
-    if not len(evidence.samples):
+def unsettled(
+    durations: NDArray[np.int64], clusters: NDArray[np.int64], rate: Estimate | None, limits: Limits
+) -> list[str]:
+    """Returns what keeps the figure from standing: a drift, or an interval that is too wide.
+
+    Args:
+        durations: Kept samples in the order taken, ns ``[n]``.
+        clusters: Turn of each sample ``[n]``.
+        rate: Images a second where that is the figure, else None: the median is.
+        limits: What is allowed.
+    """
+    if not len(durations):
         return []
     reasons = []
-    samples = evidence.samples.astype(np.float64)
+    samples = durations.astype(np.float64)
     moved = drift(samples)
     if moved is not None and moved.beyond_noise and moved.change > limits.drift:
         reasons.append(f"the median drifted by {moved.change:.1%} between thirds")
-    name, figure = "the median", percentile_interval(samples, 50, evidence.clusters)
-    if evidence.throughput is not None:
-        name, figure = "the throughput", evidence.throughput
+    name, figure = "the median", percentile_interval(samples, 50, clusters)
+    if rate is not None:
+        name, figure = "the throughput", rate
     if figure.value and figure.low is not None and figure.high is not None:
         reach = max(figure.high - figure.value, figure.value - figure.low) / figure.value
         if reach > limits.width:
