@@ -17,7 +17,7 @@ _TASKS = ("au-intensity", "au-occurrence", "expression", "valence-arousal")
 _SHORT = dict(zip(_TASKS, ("AU int", "AU occ", "expr", "V/A"), strict=True))
 """In a table for the eye; json, csv and md have the names that the keys take."""
 
-_KINDS = ("runnable", "graph", "checkpoint", "reported")
+_KINDS = ("runnable", "graph", "checkpoint", "external", "reported")
 _GRAPHS = frozenset({"onnx", "openvino-ir", "tflite"})
 _NARROWEST = 24
 """Columns that a title keeps, however narrow the terminal."""
@@ -31,8 +31,8 @@ KEYS = (
         "any"),
     Key("status", "verified | unverified | external | reported-only | deprecated",
         one_of("verified", "unverified", "external", "reported-only", "deprecated")),
-    Key("kind", "runnable; of these graph (runs without torch) or checkpoint (needs torch); or reported (figures only)",
-        one_of(*_KINDS)),
+    Key("kind", "runnable; of these graph (runs without torch) or checkpoint (needs torch); external (a program that "
+        "you install); reported (figures only)", one_of(*_KINDS)),
     Key("datasets", "true: list the datasets instead", boolean, False),
     Key("protocols", "true: list the protocols instead", boolean, False),
     REGISTRY,
@@ -49,8 +49,8 @@ def _size(entry: ModelEntry) -> str:
 
 
 def _of_kind(entry: ModelEntry, kind: str | None) -> bool:
-    if kind == "reported":
-        return entry.status == "reported-only"
+    if kind in ("external", "reported"):
+        return entry.status == {"external": "external", "reported": "reported-only"}[kind]
     if kind in (None, "runnable"):
         return kind is None or entry.runnable
     return entry.runnable and (kind == "graph") == all(w.format in _GRAPHS for w in entry.weights)

@@ -20,10 +20,11 @@ def listed(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[st
 def test_every_entry_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
     entries = load_registry().entries
     assert list(listed(capsys)) == list(entries)
-    kinds = [listed(capsys, f"kind={kind}") for kind in ("graph", "checkpoint", "reported")]
+    kinds = [listed(capsys, f"kind={kind}") for kind in ("graph", "checkpoint", "external", "reported")]
     assert sorted(n for kind in kinds for n in kind) == sorted(entries)
     assert listed(capsys, "kind=runnable").keys() == kinds[0].keys() | kinds[1].keys()
-    assert "libreface-r18" in kinds[0] and "libreface-r18-disfa" in kinds[1] and "jaa-net" in kinds[2]
+    assert "libreface-r18" in kinds[0] and "libreface-r18-disfa" in kinds[1] and "jaa-net" in kinds[3]
+    assert set(kinds[2]) == {"openface2", "openface2-svr"}
 
 
 def test_filters_select(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zoo.boards.collect import Board, Collection, Row, Timing
+from zoo.latency.statistics import percentile
 from zoo.registry import ModelEntry
 from zoo.results.record import Estimate, ResultRecord
 
@@ -185,5 +184,5 @@ def _samples(timing: Timing) -> Iterator[str]:
     except ValueError as error:
         yield f"its samples cannot be read: {error}"
         return
-    if len(durations) and median and abs(float(np.median(durations)) / 1e6 / median - 1) > 0.05:
-        yield f"the median of its samples is {np.median(durations) / 1e6:.3g} ms, it says {median:.3g}"
+    if len(durations) and median and abs((found := percentile(durations, 50) / 1e6) / median - 1) > 0.05:
+        yield f"the median of its samples is {found:.3g} ms, it says {median:.3g}"
