@@ -197,4 +197,11 @@ def test_from_the_check_to_the_score(
 def test_every_layout_is_here() -> None:
     from zoo.datasets.synthface import layouts
 
-    assert {case.tree for case in CASES} == set(layouts()) == set(TREES)
+    # BP4D+ has no protocol of its own: its copy is checked, and nothing is scored.
+    assert {case.tree for case in CASES} == set(layouts()) - {"bp4dplus"} == set(TREES)
+
+
+def test_a_copy_without_a_protocol_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = generate("bp4dplus", tmp_path / "t", subjects=2, frames=2, workers=1, progress=False, pixels="flat")
+    assert check.main(["dataset=bp4dplus", f"root={root}"]) == 0
+    assert "16" in capsys.readouterr().out  # four coded tasks of two people, two frames each

@@ -230,7 +230,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if "retry-after" not in headers and (match := re.search(r";\s*t\s*=\s*(\d+)", headers.get("ratelimit", ""))):
         return float(match[1])
     text = (headers.get("retry-after") or "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
