@@ -159,7 +159,7 @@ def test_an_interrupted_run_goes_on(twin: Index, tmp_path: Path) -> None:
         [sys.executable, "-m", "zoo.eval", "model=openface2", "resamples=20", *asked],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         # Where the tests themselves run in the background of a shell, Ctrl-C is ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     for _ in range(1200):
         if len(calls(program)) == 2:
