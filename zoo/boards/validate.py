@@ -184,5 +184,6 @@ def _samples(timing: Timing) -> Iterator[str]:
     except ValueError as error:
         yield f"its samples cannot be read: {error}"
         return
-    if len(durations) and median and abs((found := percentile(durations.astype("float64"), 50) / 1e6) / median - 1) > 0.05:
+    found = percentile(durations.astype("float64"), 50) / 1e6 if len(durations) else None
+    if found is not None and median and abs(found / median - 1) > 0.05:
         yield f"the median of its samples is {found:.3g} ms, it says {median:.3g}"
