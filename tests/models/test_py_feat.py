@@ -40,12 +40,12 @@ def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def made(faces: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, np.ndarray]]:
     """Fits and saves stand-ins with the real libraries; returns the file and what the libraries answer."""
-    skops_io = pytest.importorskip("skops.io")
-    xgboost = pytest.importorskip("xgboost")
+    import skops.io as skops_io
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
+    xgboost = pytest.importorskip("xgboost")  # not installed on macOS
     features, points, answers = faces
     parts: dict[str, Any] = {}
     joined = {}
@@ -229,7 +229,8 @@ def test_ubjson_of_any_bytes_ends(data: bytes) -> None:
 
 
 def test_hog_is_scikit_images() -> None:
-    skimage = pytest.importorskip("skimage.feature")
+    import skimage.feature as skimage
+
     rng = np.random.default_rng(3)
     faces = rng.random((2, 14, 14, 3)).repeat(8, 1).repeat(8, 2) + 0.1 * rng.random((2, 112, 112, 3))
     faces[:, :20] = 0  # the mask
