@@ -12,12 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.boards.made_up import registry, timing
 from tests.boards.made_up_site import HOSTILE, REF, make, write
 from zoo.boards.collect import Collection, collect
 from zoo.boards.leaderboard import render
 from zoo.boards.site import site_files
 from zoo.errors import DependencyError
 from zoo.leaderboard import main
+from zoo.results.store import save_record
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
@@ -110,6 +112,17 @@ def test_text_of_others_stays_text(out: Path, pages: dict[str, Page]) -> None:
         assert "<img" not in text, name
     shown = "".join(pages[f"boards/{REF}.html"].text)
     assert HOSTILE in shown  # the erratum's sentence, as it was written
+
+
+def test_a_model_whose_structure_was_timed_leads_to_the_cases(tmp_path: Path) -> None:
+    for median, runtime in ((7.0, "openvino"), (9.0, "onnxruntime")):
+        made = timing("slownet", median, runtime=runtime, weights="random", architecture="slownet")
+        save_record(made, tmp_path)
+    page = site_files(collect(tmp_path, registry=registry(tmp_path)))["models/slow-net.html"]
+    assert "Its own files were not timed; its structure <code>slownet</code> was, with random weights." in page
+    assert "at best 7.00 ms (openvino fp32, 1 thread, structure) a picture, network alone" in page
+    assert '<a href="../latency/cpu@1.html#q=slownet">cpu@1, 2 cases</a>' in page
+    assert 'id="latency"' in page and "onnxruntime" not in page
 
 
 def test_it_is_readable_without_scripts(pages: dict[str, Page]) -> None:

@@ -321,3 +321,22 @@ def test_it_works_from_a_plain_server(view: View, site: Path) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_the_committed_tables_fit_a_wide_screen(browser: Any) -> None:
+    boards = Path(__file__).resolve().parents[2] / "leaderboards"
+    view = View(browser, boards.as_uri())
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    )
+    kinds = (
+        "index.html",
+        "compare.html",
+        "boards/*.html",
+        "latency/*.html",
+        "papers/*.html",
+        "models/libreface-*.html",
+    )
+    wide = "return [...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
+    pages = [p.relative_to(boards).as_posix() for kind in kinds for p in sorted(boards.glob(kind))]
+    assert [p for p in pages if view.open(p).run(wide)] == []

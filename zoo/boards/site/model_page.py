@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from zoo.boards.collect import Collection
+from zoo.boards.collect import Collection, Timing
 from zoo.boards.leaderboard import headline_title
 from zoo.boards.published import WHY_TITLES, place, source_link
 from zoo.boards.recommend import size_of
 from zoo.boards.site import tables as t
-from zoo.boards.site.shared import TONES, beside, commercial_use, estimate, rate, run_as, timing_filters
+from zoo.boards.site.shared import (
+    TONES,
+    beside,
+    commercial_use,
+    count,
+    estimate,
+    network_alone,
+    rate,
+    run_as,
+    timed_as,
+    timing_filters,
+)
 from zoo.boards.site.tables import Cell, Column, Line, Table
 from zoo.boards.text import DASH, FLAG_TITLES, METRIC_TITLES, TASK_TITLES, megabytes, millions, three_digits
 from zoo.protocols import list_protocols
@@ -32,7 +44,7 @@ def model_page(collection: Collection, name: str) -> dict[str, Any]:
         "weights": _weights(entry), "outputs": _outputs(entry), "training": _training(entry),
         "commands": _commands(collection, entry), "measured": _measured(collection, name),
         "reported": _reported(collection, name),
-        "timed": _timed(collection, name), "commercial": commercial_use(entry), "tones": TONES,
+        **_latency(collection, name), "commercial": commercial_use(entry), "tones": TONES,
     }  # fmt: skip
 
 
@@ -117,21 +129,47 @@ def _reported(collection: Collection, name: str) -> Table:
     return Table("reported", "Reported by others", columns, lines, "Reported by others")
 
 
-def _timed(collection: Collection, name: str) -> Table:
+def _latency(collection: Collection, name: str) -> dict[str, Any]:
+    """Returns the table of the model's own timings; where only its structure was timed, the way to those cases."""
+    entry = collection.registry.entries.get(name)
+    timings = collection.timings_of(entry, name)
+    structure = entry.architecture if entry and any(x.record.model.weights == "random" for x in timings) else None
+    return {
+        "timed": None if structure or not timings else _timed(timings), "structure": structure,
+        "structure_timed": _structure_timed(timings) if structure else [],
+    }  # fmt: skip
+
+
+def _structure_timed(timings: Sequence[Timing]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Returns each machine with its fastest single picture, and the title and address of each suite's cases."""
+    found = []
+    for machine in dict.fromkeys(x.machine for x in timings):
+        here = [x for x in timings if x.machine == machine]
+        alone = [x for x in here if network_alone(x) and x.median.value is not None]
+        fastest = min(alone, key=lambda x: (x.median.value, x.path), default=None)
+        shown = f"{three_digits(fastest.median.value)} ms ({timed_as(fastest)})" if fastest else DASH
+        suites = []
+        for ref in dict.fromkeys(x.record.suite.ref for x in here):
+            number = sum(x.record.suite.ref == ref for x in here)
+            suites.append((f"{ref}, {count(number, 'case')}", f"../latency/{ref}.html#q={here[0].record.model.name}"))
+        found.append((machine, shown, suites))
+    return found
+
+
+def _timed(timings: Sequence[Timing]) -> Table:
     columns = [
         Column("run", "Runtime"), Column("precision", "Precision"), Column("threads", "Threads", "number"),
         Column("stage", "Stage"), Column("scenario", "Scenario", "short"), Column("p50", "p50 ms", "number"),
         Column("p90", "p90 ms", "number"), Column("p99", "p99 ms", "number"), Column("rate", "Images/s", "number"),
         Column("memory", "Peak MiB", "number"), Column("machine", "Machine"), Column("record", "Record", "short"),
     ]  # fmt: skip
-    timings = collection.timings_of(collection.registry.entries.get(name), name)
     lines = []
     for timing in sorted(timings, key=lambda x: (x.machine, x.median.value or 0.0, x.path)):
         record, asked = timing.record, timing.record.asked
-        runtime = asked.how + (" (structure)" if record.model.weights == "random" else "")
         cells = [
-            t.text(runtime), t.text(asked.precision), t.figure(asked.threads, str(asked.threads)), t.text(record.stage),
-            t.text(record.scenario.title), *(t.milliseconds(record.percentile(p)) for p in (50, 90, 99)), rate(timing),
+            t.text(asked.how), t.text(asked.precision), t.figure(asked.threads, str(asked.threads)),
+            t.text(record.stage), t.text(record.scenario.title),
+            *(t.milliseconds(record.percentile(p)) for p in (50, 90, 99)), rate(timing),
             t.figure(record.peak_rss_mib, three_digits(record.peak_rss_mib)),
             t.text(timing.machine_code, title=timing.machine),
             Cell(record.created[:10], sort=record.created, href=f"../{timing.path}"),
