@@ -7,9 +7,12 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -33,6 +36,18 @@ VERBS: dict[str, str] = {
     "compare": "say which of two models is better, and how sure that is",
     "recommend": "find the models that meet your constraints",
 }
+
+_GO_ON = frozenset({"eval", "prepare", "fetch", "bench"})
+"""Verbs that take up an interrupted run where it stopped."""
+
+_MENDS = {
+    errno.ENOSPC: "free some space there, or name a folder on another disk",
+    errno.EACCES: "mend its permissions, or name a folder that you may write to",
+    errno.EROFS: "name a folder that you may write to",
+    errno.EEXIST: "a file is in the way: name another folder",
+    errno.ENOTDIR: "a file is in the way: name another folder",
+}
+"""What mends the usual errors of the file system."""
 
 Kind = Callable[[str], Any]
 
@@ -99,6 +114,16 @@ def one_of(*choices: str) -> Kind:
     return read
 
 
+def some_of(*choices: str) -> Kind:
+    """Makes a reader of a list out of a closed one."""
+    one = one_of(*choices)
+
+    def read(text: str) -> tuple[str, ...]:
+        return tuple(one(word) for word in words(text))
+
+    return read
+
+
 @dataclass(frozen=True)
 class Key:
     """One key of a verb.
@@ -119,6 +144,8 @@ class Key:
 
 
 FORMAT = Key("format", "table | json | csv | md: what goes to stdout", one_of("table", "json", "csv", "md"), "table")
+TASKS = ("au-intensity", "au-occurrence", "expression", "valence-arousal")
+OF_TASKS = Key("tasks", f"{', '.join(TASKS)}; else all of the model's", some_of(*TASKS), ())
 REGISTRY = Key("registry", "your own registry files, added to the zoo's (the last one wins)", words, ())
 # How a dataset is read; each dataset has some of them and refuses the others.
 READING = (
@@ -231,6 +258,25 @@ def put(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows what the zoo warns of as a line for people, without the place in the code."""
+    usual = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], file: str, *place: Any) -> str:
+        ours = category is UserWarning and Path(file).is_relative_to(Path(__file__).parent)
+        return f"warning: {message}\n" if ours else usual(message, category, file, *place)
+
+    with warnings.catch_warnings():
+        # Pillow's, of pictures that zoo.faces.decode refuses itself, with the file's name.
+        warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+        warnings.formatwarning = plain
+        try:
+            yield
+        finally:
+            warnings.formatwarning = usual
+
+
 def run_verb(
     verb: str,
     summary: str,
@@ -245,12 +291,14 @@ def run_verb(
         if any(w in ("-h", "--help", "help") for w in words_given):
             put(usage(verb, summary, keys, example))
             return 0
-        return body(parse(verb, keys, words_given)) or 0
+        with _plain_warnings():
+            return body(parse(verb, keys, words_given)) or 0
     except ZooError as error:
         say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        say("interrupted; what was finished is kept, and the same command goes on from there")
+        onward = "what was finished is kept, and the same command goes on from there"
+        say(f"interrupted; {onward if verb in _GO_ON else 'no file is left half-written'}")
         return 130
     except BrokenPipeError:  # the reader of stdout has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -259,7 +307,7 @@ def run_verb(
         if error.errno is None:
             raise
         what = f"'{error.filename}' cannot be used" if error.filename else "a file cannot be read or written"
-        say(f"error: {ZooError(what, why=error.strerror)}")
+        say(f"error: {ZooError(what, why=error.strerror, fix=_MENDS.get(error.errno))}")
         return ZooError.exit_code
 
 

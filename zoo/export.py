@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, one_of, path, paths, positive, put, run_verb, say, words
+from zoo.cli import (
+    OF_TASKS,
+    OFFLINE,
+    REGISTRY,
+    Arguments,
+    Key,
+    boolean,
+    one_of,
+    path,
+    paths,
+    positive,
+    put,
+    run_verb,
+    say,
+)
 
 if TYPE_CHECKING:
     from zoo.registry import ModelEntry
@@ -19,7 +34,7 @@ KEYS = (
     Key("runtime", "openvino (IR) | onnxruntime (ONNX)", one_of("openvino", "onnxruntime"), required=True),
     Key("precision", "fp32 | bf16 | int8", one_of("fp32", "bf16", "int8"), "fp32"),
     Key("out", "folder to write; a new one", path, required=True),
-    Key("tasks", "au-intensity, au-occurrence, expression, valence-arousal; else all of the model's", words, ()),
+    OF_TASKS,
     Key("fold", "which checkpoint, for models that have one a fold"),
     Key("calibrate", "int8: your pictures of faces, files or folders, with commas", paths, ()),
     Key("dataset", "int8: or a dataset, of which no test subject of the fold is used"),
@@ -106,10 +121,11 @@ def _body(given: Arguments) -> int:
     if given.precision == "int8" and not given.keep_fp32:
         say("zoo.bench times it with a check against fp32 if you export with keep_fp32=true")
     fold = f" fold={given.fold}" if given.fold else ""
-    say(f"run it: python -m zoo.predict registry={given.out / 'registry.yaml'} model={done.entry.name} "
+    file = quote(str(given.out / "registry.yaml"))
+    say(f"run it: python -m zoo.predict registry={file} model={done.entry.name} "
         f"runtime={given.runtime} precision={given.precision}{fold} input=photo.jpg")  # fmt: skip
-    for file in sorted(given.out.iterdir()):
-        put(str(file))
+    for written in sorted(given.out.iterdir()):
+        put(str(written))
     return 0
 
 

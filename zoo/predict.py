@@ -9,7 +9,21 @@ from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
-from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, one_of, path, paths, positive, put, run_verb, say, words
+from zoo.cli import (
+    OF_TASKS,
+    OFFLINE,
+    REGISTRY,
+    Arguments,
+    Key,
+    boolean,
+    one_of,
+    path,
+    paths,
+    positive,
+    put,
+    run_verb,
+    say,
+)
 
 SUMMARY = "Run a model on pictures and videos: writes a table, and each of them with the result drawn on it."
 EXAMPLE = "python -m zoo.predict model=fer-mini-xception input=photo.jpg"
@@ -17,7 +31,7 @@ KEYS = (
     Key("model", "one model's name", required=True),
     Key("input", "pictures, videos or folders, with commas", paths, required=True),
     Key("out", "folder of the table and of what is drawn", path, Path("zoo-predictions")),
-    Key("tasks", "au-intensity, au-occurrence, expression, valence-arousal; else all of the model's", words, ()),
+    OF_TASKS,
     Key("faces", "all | chosen: every face, or the one that counts by the model's contract",
         one_of("all", "chosen"), "all"),
     Key("fold", "which checkpoint, for models that have one a fold"),

@@ -7,14 +7,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import FORMAT, REGISTRY, VERBS, Arguments, Key, boolean, one_of, path, positive, put, run_verb, say, words
+from zoo.cli import (
+    FORMAT,
+    REGISTRY,
+    TASKS,
+    VERBS,
+    Arguments,
+    Key,
+    boolean,
+    one_of,
+    path,
+    positive,
+    put,
+    run_verb,
+    say,
+    words,
+)
 from zoo.errors import RecordError
 
 if TYPE_CHECKING:
     from zoo.boards.collect import Collection
     from zoo.boards.recommend import Candidate, Recommendation
-
-_TASKS = ("au-intensity", "au-occurrence", "expression", "valence-arousal")
 
 
 def above_zero(text: str) -> float:
@@ -33,7 +46,7 @@ def several_paths(text: str) -> tuple[Path, ...]:
 SUMMARY = "Find the models that meet your constraints: best score, shortest time, and why the others fell out."
 EXAMPLE = "python -m zoo.recommend task=expression device=cpu max_latency_ms=15 license=commercial"
 KEYS = (
-    Key("task", " | ".join(_TASKS), one_of(*_TASKS), required=True),
+    Key("task", " | ".join(TASKS), one_of(*TASKS), required=True),
     Key("labels", "AUs or classes that the model has to give: AU06,AU12", words, ()),
     Key("protocol", "whose scores count; else the one with most evidence for the task"),
     Key("min_score", "least score under that protocol (largest, for errors)", float),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from shlex import quote
 
 from zoo.cli import Arguments, Key, natural, one_of, path, positive, put, run_verb, say
 
@@ -36,7 +37,7 @@ def _body(given: Arguments) -> int:
     )  # fmt: skip
     put(str(given.root))
     dataset = given.layout.removesuffix("-csv").removesuffix("-npy")
-    say(f"now: python -m zoo.check dataset={dataset} root={given.root}")
+    say(f"now: python -m zoo.check dataset={dataset} root={quote(str(given.root))}")
     return 0
 
 

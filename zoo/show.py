@@ -7,14 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import FORMAT, REGISTRY, Arguments, Key, boolean, one_of, put, run_verb, words
+from zoo.cli import FORMAT, REGISTRY, TASKS, Arguments, Key, boolean, one_of, put, run_verb, words
 from zoo.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from zoo.registry import ModelEntry
 
-_TASKS = ("au-intensity", "au-occurrence", "expression", "valence-arousal")
-_SHORT = dict(zip(_TASKS, ("AU int", "AU occ", "expr", "V/A"), strict=True))
+_SHORT = dict(zip(TASKS, ("AU int", "AU occ", "expr", "V/A"), strict=True))
 """In a table for the eye; json, csv and md have the names that the keys take."""
 
 _KINDS = ("runnable", "graph", "checkpoint", "external", "reported")
@@ -25,8 +24,8 @@ _NARROWEST = 24
 SUMMARY = "List the models of the zoo, filter them, or show one in full."
 EXAMPLE = "python -m zoo.show model=libreface-r18"
 KEYS = (
-    Key("model", "names or globs; one exact name shows the whole entry", words, ()),
-    Key("task", " | ".join(_TASKS), one_of(*_TASKS)),
+    Key("model", "names or globs; one exact name shows the whole entry (csv, md: its row)", words, ()),
+    Key("task", " | ".join(TASKS), one_of(*TASKS)),
     Key("license", "commercial: weights whose licence allows commercial use; or a licence's name, such as MIT", str,
         "any"),
     Key("status", "verified | unverified | external | reported-only | deprecated",
@@ -132,7 +131,7 @@ def _body(given: Arguments) -> int:
     from zoo.registry import load_registry
 
     registry = load_registry(given.registry)
-    if len(given.model) == 1 and given.model[0] in registry.entries:
+    if len(given.model) == 1 and given.model[0] in registry.entries and given.format in ("table", "json"):
         name = given.model[0]
         _entry(registry.entries[name], registry.files[name].name, given.format)
         return 0

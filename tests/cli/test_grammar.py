@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.cli import Arguments, Key, boolean, main, natural, one_of, parse, path, paths, positive, run_verb, words
+from zoo.cli import (
+    Arguments,
+    Key,
+    boolean,
+    main,
+    natural,
+    one_of,
+    parse,
+    path,
+    paths,
+    positive,
+    run_verb,
+    some_of,
+    words,
+)
 from zoo.errors import DatasetMissingError, UnknownNameError, UsageError, ZooError
 
 KEYS = (
@@ -163,6 +180,45 @@ def test_an_error_of_the_disk_names_the_file(capsys: pytest.CaptureFixture[str])
         raise PermissionError(13, "Permission denied", "/kept")
 
     assert run_verb("eval", "", KEYS, "", body, ["model=a"]) == 1
-    assert capsys.readouterr().err == "error: '/kept' cannot be used\n  why: Permission denied\n"
+    assert capsys.readouterr().err == (
+        "error: '/kept' cannot be used\n  why: Permission denied\n"
+        "  fix: mend its permissions, or name a folder that you may write to\n"
+    )
     with pytest.raises(OSError, match="not of the system"):
         run_verb("eval", "", KEYS, "", lambda _: (_ for _ in ()).throw(OSError("not of the system")), ["model=a"])
+
+
+def test_a_list_of_known_words_is_held_against_them() -> None:
+    keys = (Key("tasks", "tasks", some_of("expression", "au-intensity"), ()),)
+    assert parse("predict", keys, ["tasks=expression,au-intensity"]).tasks == ("expression", "au-intensity")
+    with pytest.raises(UsageError, match="unknown value") as caught:
+        parse("predict", keys, ["tasks=expresion"])
+    assert "did you mean 'expression'?" in str(caught.value.fix)
+
+
+def test_what_the_zoo_warns_of_is_a_line_and_a_librarys_warning_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "b.heic").touch()
+    (tmp_path / "a.jpg").touch()
+    code = (
+        "import sys, warnings\nfrom zoo.cli import run_verb\nfrom zoo.runs.predict import find_images\n"
+        "def inputs(given):\n    find_images([sys.argv[1]])\n    warnings.warn('a library')\n"
+        "sys.exit(run_verb('show', '', (), '', inputs, []))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    first, second, *_ = done.stderr.splitlines()
+    assert first == f"warning: {tmp_path}: left out by their suffix: b.heic"
+    assert "UserWarning: a library" in second
+
+
+def test_a_full_disk_and_an_interruption_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(verb: str, error: BaseException) -> str:
+        def body(_: Arguments) -> int:
+            raise error
+
+        run_verb(verb, "", KEYS, "", body, ["model=a"])
+        return capsys.readouterr().err
+
+    assert "fix: free some space" in stopped("predict", OSError(errno.ENOSPC, "No space left on device"))
+    assert "fix: a file is in the way" in stopped("predict", FileExistsError(errno.EEXIST, "File exists", "out"))
+    assert "goes on from there" in stopped("eval", KeyboardInterrupt())
+    assert stopped("predict", KeyboardInterrupt()) == "interrupted; no file is left half-written\n"

@@ -49,6 +49,14 @@ def test_a_table_has_short_tasks_and_other_formats_the_names_that_keys_take(
     assert {r["weights"] for r in rows} == {"90.6 MB", "not stated"}
 
 
+def test_one_model_is_whole_for_the_eye_and_as_json_and_a_row_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show.main(["model=hog-ridge", "format=csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["model"], row["tasks"]) == ("hog-ridge", "au-intensity")
+    assert show.main(["model=hog-ridge", "format=json"]) == 0
+    assert json.loads(capsys.readouterr().out)["family"] == "hog-ridge"
+
+
 def test_lines_are_cut_to_the_screen() -> None:
     head = ("model", "what")
     rows = [("a", "short"), ("name", "x" * 200)]

@@ -223,3 +223,12 @@ def test_one_face_or_all_of_them(place: Path) -> None:
     assert [alone[0][c] for c in same] == [chosen[c] for c in same]
     with VideoReader("zoo-predictions/two.tiny.mp4") as reader:
         assert len({f.pixels.shape for f in reader.read_all() if f.pixels is not None}) == 1
+
+
+def test_a_folder_says_what_it_leaves_out(place: Path) -> None:
+    (place / "in").mkdir(exist_ok=True)
+    for name in ("a.gif", "b.HEIC", "c.txt", ".hidden", "d.jpg"):
+        (place / "in" / name).write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"left out by their suffix: b\.HEIC, c\.txt$"):
+        found = find_images([place / "in"])
+    assert {"a.gif", "d.jpg"} <= {p.name for p in found}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,7 +195,7 @@ def evaluate_entry(
     if not (folds >= 0).any():
         raise DatasetError(
             f"nothing in this copy of {index.dataset} is scored by {protocol.ref}", where=str(index.root),
-            fix=f"python -m zoo.check dataset={index.dataset} root={index.root}",
+            fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
         )  # fmt: skip
 
     checkpoints = assign_checkpoints(entry, protocol, index, folds, settings.fold)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -391,7 +392,7 @@ def evaluate_openface(
     if not rows:
         raise DatasetError(
             f"nothing in this copy of {index.dataset} is scored by {protocol.ref}", where=str(index.root),
-            fix=f"python -m zoo.check dataset={index.dataset} root={index.root}",
+            fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
         )  # fmt: skip
     files, made = run_openface(
         index, rows, program, entry,

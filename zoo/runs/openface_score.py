@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,7 +147,7 @@ def score_openface(
     if not len(wanted):
         raise DatasetError(
             f"{protocol.ref} scores nothing of what the CSV files are of", where=str(index.root),
-            fix=f"python -m zoo.check dataset={index.dataset} root={index.root}",
+            fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
         )  # fmt: skip
     table = _with_lost(table, wanted[~np.isin(wanted, table["row"].to_numpy())])
 

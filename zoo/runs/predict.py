@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo._util.cpu import usable_cores
+from zoo.datasets.reader import some
 from zoo.errors import ImageError, UsageError
 from zoo.registry import ModelEntry, Registry
 from zoo.registry.labels import Task
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from zoo.runs.evaluate import Settings
     from zoo.runtimes.base import SessionInfo
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+)
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".wmv", ".webm", ".mpg", ".mpeg", ".3gp"})
 _BATCH = 4
 """Faces an inference: more is hardly faster, and holds more pictures in memory."""
@@ -81,15 +85,15 @@ def find_images(inputs: Sequence[str | Path], *, videos: bool = False, but: Path
         if given.is_dir():
             top, away = given.resolve(), None if but is None else but.resolve()
             own = given / away.relative_to(top) if away and top in away.parents else None
-            inside = sorted(
-                p for p in given.rglob("*")
-                if p.suffix.lower() in suffixes and p.is_file() and not (own and own in p.parents)
-            )  # fmt: skip
+            files = sorted(p for p in given.rglob("*") if p.is_file() and not (own and own in p.parents))
+            inside = [p for p in files if p.suffix.lower() in suffixes]
             if not inside:
                 raise UsageError(
                     f"the folder '{given}' holds no picture" + (" or video" if videos else ""),
                     fix=f"suffixes: {', '.join(sorted(suffixes))}",
                 )
+            if odd := [p.name for p in files if p.suffix.lower() not in suffixes and not p.name.startswith(".")]:
+                warnings.warn(f"{given}: left out by their suffix: {some(odd)}", stacklevel=1)
             found += inside
         elif given.exists():
             found.append(given)
