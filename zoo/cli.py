@@ -263,9 +263,11 @@ def _plain_warnings() -> Iterator[None]:
     """Shows what the zoo warns of as a line for people, without the place in the code."""
     usual = warnings.formatwarning
 
-    def plain(message: Warning | str, category: type[Warning], file: str, *place: Any) -> str:
-        ours = category is UserWarning and Path(file).is_relative_to(Path(__file__).parent)
-        return f"warning: {message}\n" if ours else usual(message, category, file, *place)
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        ours = category is UserWarning and Path(filename).is_relative_to(Path(__file__).parent)
+        return f"warning: {message}\n" if ours else usual(message, category, filename, lineno, line)
 
     with warnings.catch_warnings():
         # Pillow's, of pictures that zoo.faces.decode refuses itself, with the file's name.
