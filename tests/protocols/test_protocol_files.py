@@ -54,6 +54,18 @@ def test_a_committed_protocol_holds_together(ref: str) -> None:
         assert protocol.subjects
 
 
+def test_a_protocol_cites_who_uses_it_or_says_that_it_is_ours() -> None:
+    for protocol in list_protocols():
+        ours = protocol.open or protocol.synthetic or (protocol.notes or "").startswith("Ours:")
+        assert bool(protocol.papers) != ours, protocol.ref
+
+
+def test_folds_of_bp4dplus_hold_all_140_people_once() -> None:
+    protocol = load_protocol("bp4dplus-occurrence-3fold")
+    assert [len(f.test) for f in protocol.folds] == [46, 47, 47]
+    assert sorted(protocol.subjects) == sorted(get_dataset("bp4dplus").people)
+
+
 def test_what_py_feats_paper_scores() -> None:
     paper, strict = load_protocol("affectnet-expression-7x500"), load_protocol("affectnet-expression-7-strict")
     assert (paper.primary.metric, paper.extra_classes, len(paper.labels)) == ("macro_f1", "wrong", 7)
