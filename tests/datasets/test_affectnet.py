@@ -68,7 +68,12 @@ def found(index: Index, code: str) -> list[Finding]:
 
 
 def test_counts() -> None:
-    assert [sum(v) for v in COUNTS.values()] == [4_000, 3_999, 287_652, 287_651]
+    assert [sum(v) for v in COUNTS.values()] == [
+        4_000,
+        3_999,
+        287_651,
+        287_651,
+    ]  # the list's image that is named twice counts once
     reader = AffectNet()
     seven = tuple(c for c in CLASSES if c != "contempt")
     for form, eight in (("csv", 4_000), ("npy", 3_999)):
@@ -116,6 +121,26 @@ def test_missing_and_repeated_images(tmp_path: Path) -> None:
     index = AffectNet().index(tmp_path)
     assert found(index, "missing-images")[0].message.endswith("a/2.jpg")
     assert found(index, "duplicate-image")[0].count == 1
+
+
+def test_an_image_that_is_listed_twice_counts_once_and_only_with_labels_that_agree(tmp_path: Path) -> None:
+    rows = [row("a/1.jpg", 1, "0.5", "0.5"), row("a/2.jpg", 2, "-2", "-2"), row("a/1.jpg", 1, "0.5", "0.5")]
+    rows += [row("a/2.jpg", 3, "-2", "-2"), row("a/3.jpg", 4, "-2", "-2"), row("a/3.jpg", 4, "-2", "-2")]
+    index = AffectNet().index(write_list(tmp_path, rows))
+    assert [Path(f).name for f in index.file.tolist()] == ["1.jpg", "2.jpg", "3.jpg"]
+    assert index.labels["expression"].values.tolist() == [1, -1, 4]
+    assert index.labels["valence-arousal"].values[0].tolist() == [0.5, 0.5]
+    assert index.box is not None
+    assert index.box.shape == (3, 4)
+    (finding,) = found(index, "duplicate-image")
+    assert (finding.severity, finding.count) == ("warning", 3)
+
+
+def test_a_list_without_a_row_is_damaged(tmp_path: Path) -> None:
+    write_list(tmp_path, [row("a/1.jpg", 1)])
+    next(tmp_path.rglob("validation.csv")).write_bytes(b"")
+    with pytest.raises(DatasetError, match="there is no row in it"):
+        AffectNet().index(tmp_path)
 
 
 def test_automatic_annotations_are_never_mixed_in(tmp_path: Path) -> None:
@@ -244,8 +269,8 @@ def test_both_distributions_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_whole_validation_split_is_complete(tmp_path: Path) -> None:
-    rows = [row(f"{c}/{c}.jpg", c) for c in range(8) for _ in range(500)]
-    rows += [row(f"{c}/{c}.jpg", c, -2, -2) for c in (8, 9, 10) for _ in range(500)]
+    rows = [row(f"{c}/{i}.jpg", c) for c in range(8) for i in range(500)]
+    rows += [row(f"{c}/{i}.jpg", c, -2, -2) for c in (8, 9, 10) for i in range(500)]
     index = AffectNet().index(write_list(tmp_path, rows))
     assert not [f for f in index.findings if f.severity != "note"]
     assert completeness(load_protocol("affectnet-expression-8"), index) == (True, 4_000)

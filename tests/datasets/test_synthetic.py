@@ -121,3 +121,27 @@ def test_every_rendered_layout_is_read_without_a_warning(
     assert index.synthetic
     assert not [f for f in index.findings if f.severity != "note"]
     assert check(dataset, tmp_path, **options).complete
+
+
+def test_a_part_of_a_rendered_tree_does_not_pass_for_a_real_copy(tmp_path: Path) -> None:
+    """RAF-DB is read from its folder basic/ too, and CK+ from the folder above: both would lose the marker."""
+    tree = mark(write_rafdb(tmp_path / "twin", {"train": [1, 2], "test": [3]}), layout="rafdb")
+    assert load_index("rafdb", tree).synthetic
+    with pytest.raises(DatasetError, match="points into a tree of rendered faces") as caught:
+        load_index("rafdb", tree / "basic")
+    assert f"root={tree}" in str(caught.value)
+    tree.rename(tmp_path / "basic")
+    with pytest.raises(DatasetError, match="points above a tree of rendered faces"):
+        load_index("fer2013", mark_fer(tmp_path))
+    # A real copy beside a rendered tree is real.
+    (tmp_path / "fer" / "SYNTHFACE.json").unlink()
+    assert not load_index("fer2013", tmp_path).synthetic
+
+
+def mark_fer(root: Path) -> Path:
+    """Writes a rendered FER2013 into a folder below a root, where its reader finds it."""
+    pixels = " ".join(["7"] * 2304)
+    (root / "fer").mkdir()
+    (root / "fer" / "fer2013.csv").write_text(f"emotion,pixels,Usage\n3,{pixels},PrivateTest\n")
+    mark(root / "fer", layout="fer2013")
+    return root

@@ -190,6 +190,8 @@ def test_completeness_of_disfa() -> None:
     short = tuple(Finding("note", "one-frame-short", s) for s in rows)
     assert completeness(OF, disfa(rows, findings=short)) == (True, 130_814)
     assert completeness(OF, disfa(rows | {"SN001": 4840}, findings=short)) == (False, 130_814)
+    damaged = disfa(dict(Disfa.rows), findings=(Finding("warning", "damaged-image", "x"),))
+    assert "complete but for damaged images" in readiness(OF, damaged)
     whole.labels["au-intensity"].values[5, 5] = np.nan
     assert completeness(OF, whole) == (False, 130_814)
 

@@ -32,6 +32,7 @@ TREES: dict[str, dict[str, Any]] = {
     "disfa": {"subjects": 27, "frames": 3, "size": (160, 160)},
     "disfaplus": {"subjects": 1, "frames": 2, "size": (160, 160)},
     "bp4d": {"subjects": 3, "frames": 2, "size": (160, 160)},
+    "bp4dplus": {"subjects": 3, "frames": 1, "size": (160, 160)},
     "ckplus": {"subjects": 6, "frames": 2, "size": (160, 160)},
     "rafdb": {"images": 40},
     "affectnet-csv": {"images": 60},
@@ -64,6 +65,7 @@ CASES = (
     Case("disfa", "disfa", HOG, ("disfa-intensity-5fold", "disfa-occurrence-3fold")),
     Case("disfaplus", "disfaplus", HOG, ("disfaplus-occurrence", "disfaplus-intensity")),
     Case("bp4d", "bp4d", HOG, ("bp4d-occurrence-3fold", "bp4d-intensity-3part"), run=("fold=of1",), whole=False),
+    Case("bp4dplus", "bp4dplus", HOG, ("bp4dplus-occurrence-3fold",), run=("fold=of1",), whole=False),
     Case("ckplus", "ckplus", XCEPTION, ("ckplus-expression", "ckplus-expression-8")),
     Case("rafdb", "rafdb", XCEPTION, ("rafdb-expression",)),
     Case("affectnet-csv", "affectnet", XCEPTION, ("affectnet-expression-8", "affectnet-expression-7")),
@@ -197,11 +199,4 @@ def test_from_the_check_to_the_score(
 def test_every_layout_is_here() -> None:
     from zoo.datasets.synthface import layouts
 
-    # BP4D+ has no protocol of its own: its copy is checked, and nothing is scored.
-    assert {case.tree for case in CASES} == set(layouts()) - {"bp4dplus"} == set(TREES)
-
-
-def test_a_copy_without_a_protocol_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = generate("bp4dplus", tmp_path / "t", subjects=2, frames=2, workers=1, progress=False, pixels="flat")
-    assert check.main(["dataset=bp4dplus", f"root={root}"]) == 0
-    assert "16" in capsys.readouterr().out  # four coded tasks of two people, two frames each
+    assert {case.tree for case in CASES} == set(layouts()) == set(TREES)

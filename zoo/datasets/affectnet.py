@@ -22,7 +22,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from zoo.datasets.reader import IMAGE_SUFFIXES, Copy, Reader, Wanted, files_in, plain, some, subfolders
+from zoo.datasets.reader import IMAGE_SUFFIXES, Audit, Copy, Reader, Wanted, files_in, plain, some, subfolders
 from zoo.errors import DatasetError, UsageError
 from zoo.registry.labels import AFFECT, Task
 
@@ -35,7 +35,7 @@ ROWS = {"train": 414_800, "validation": 5_500}
 COUNTS = {
     ("csv", "validation"): (500,) * 8,
     ("npy", "validation"): (500, 500, 500, 500, 500, 500, 500, 499),
-    ("csv", "train"): (74_874, 134_416, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750),
+    ("csv", "train"): (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750),
     ("npy", "train"): (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750),
 }
 
@@ -58,6 +58,38 @@ class _Block:
     box: array[float] = field(default_factory=lambda: array("f"))
     frame: array[int] = field(default_factory=lambda: array("i"))
 
+    def drop_repeated(self, name: str, audit: Audit) -> None:
+        """Keeps the first row of an image that is listed more than once; rows that disagree leave it not labelled."""
+        if len(set(self.file)) == len(self.file):
+            return
+        first: dict[str, int] = {}
+        clash: set[int] = set()
+        for row, file in enumerate(self.file):
+            kept = first.setdefault(file, row)
+            same = self.expression[kept] == self.expression[row] and all(
+                a == b or (a != a and b != b)
+                for a, b in zip(self.affect[2 * kept : 2 * kept + 2], self.affect[2 * row : 2 * row + 2], strict=True)
+            )
+            if not same:
+                clash.add(kept)
+        for row in clash:
+            self.expression[row] = -1
+            self.affect[2 * row : 2 * row + 2] = array("f", (math.nan, math.nan))
+        rows = list(first.values())
+        twice = len(self.file) - len(rows)
+        text = f"{name}: {twice} rows repeat an image"
+        if clash:
+            audit.warning(
+                "duplicate-image", f"{text}, {len(clash)} of them with other labels: those count as not labelled", twice
+            )
+        else:
+            audit.note("duplicate-image", f"{text}; it counts once", twice)
+        self.file = [self.file[r] for r in rows]
+        self.expression = array("h", (self.expression[r] for r in rows))
+        self.affect = array("f", (self.affect[i] for r in rows for i in (2 * r, 2 * r + 1)))
+        self.box = array("f", (self.box[i] for r in rows for i in range(4 * r, 4 * r + 4)))
+        self.frame = array("i", (self.frame[r] for r in rows))
+
 
 class AffectNet(Reader):
     """Reader of AffectNet, manually annotated.
@@ -77,7 +109,7 @@ class AffectNet(Reader):
     known: ClassVar[tuple[str, ...]] = (
         "there is no public test set: the epochs of most published models were chosen on the validation split",
         "the newer crops hold 499 validation images of contempt where the older lists have 500: 3,999 and 4,000 images",
-        "the older training list names one image of happiness twice: 134,416 rows, 134,415 images",
+        "the older training list names one image of happiness twice, which counts once: 134,416 rows, 134,415 images",
     )
     obtain = (
         "AffectNet is given by Mohammad Mahoor's laboratory (University of Denver, mohammadmahoor.com/affectnet) for "
@@ -281,9 +313,9 @@ def _read_list(copy: Copy, path: Path, images: Path) -> tuple[_Block, int]:
         copy.manifest.digested(name, hashlib.file_digest(raw, "sha256").hexdigest())
     copy.manifest.digested(f"images of {name}", digest.hexdigest())
     _report(copy, name, counts, absent, empty)
-    twice = len(block.file) - len(set(block.file))
-    if twice:
-        copy.audit.note("duplicate-image", f"{name}: {twice} images are listed more than once", twice)
+    if not rows and not bad:
+        copy.audit.error("damaged-label-file", f"{name}: there is no row in it")
+    block.drop_repeated(name, copy.audit)
     return block, rows
 
 

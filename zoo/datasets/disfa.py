@@ -8,6 +8,7 @@ columns have swapped AUs (LibreFace issue 2).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ _VIDEO_FILE = re.compile(r"(left|right)video(SN\d{3})(?:_comp)?", re.IGNORECASE)
 _FRAME_FOLDER = re.compile(r"(?:(?:left|right)video)?(SN\d{3})(?:_comp)?", re.IGNORECASE)
 _FRAME_FILE = re.compile(r"(?:.*[^0-9])?([0-9]{1,9})")
 _UNNAMED_CAMERA = frozenset({"images", "image", "imgs", "img", "frames"})
+
+# Changes of value from which two label files of one content are no coincidence: each is at one of thousands of frames.
+_TELLING = 8
 
 WITHOUT = "every DISFA protocol runs without it, and its record says that the copy is incomplete"
 
@@ -162,13 +166,14 @@ class Disfa(Reader):
         if folder is None:
             raise self.nothing_here(copy.root, "ActionUnit_Labels/SN001/SN001_au1.txt")
         coded: dict[str, _Coded] = {}
+        seen: dict[bytes, str] = {}
         for child in subfolders(folder):
             subject = child.name.upper()
             if not _is_subject(subject):
                 copy.audit.note("unknown-folder", f"{copy.name(child)}: not a subject; it is not read")
             elif subject in coded:
                 copy.audit.error("duplicate-subject", f"{copy.name(child)}: two folders name the subject {subject}")
-            elif series := _read_series(copy, child, subject):
+            elif series := _read_series(copy, child, subject, seen):
                 coded[subject] = _join(series, subject, copy.audit)
             else:
                 copy.audit.warning(
@@ -244,8 +249,12 @@ class Disfa(Reader):
                 )
 
 
-def _read_series(copy: Copy, folder: Path, subject: str) -> dict[int, tuple[str, Series]]:
-    """Reads a subject's label files; the AU is the one in the file's name."""
+def _read_series(copy: Copy, folder: Path, subject: str, seen: dict[bytes, str]) -> dict[int, tuple[str, Series]]:
+    """Reads a subject's label files; the AU is the one in the file's name.
+
+    ``seen`` holds what was read before, by its digest: a file that was copied under another name has a good name and
+    the labels of another person or AU.
+    """
     series: dict[int, tuple[str, Series]] = {}
     for name, _ in files_in(folder):
         path = copy.name(folder / name)
@@ -263,7 +272,12 @@ def _read_series(copy: Copy, folder: Path, subject: str) -> dict[int, tuple[str,
             if not content.strip():
                 copy.audit.error("damaged-label-file", f"{path}: the file is empty")
             pairs = read_pairs(content, path, copy.audit)
-            series[au] = path, tidy(*pairs, path, copy.audit, valid=(0, 1, 2, 3, 4, 5))
+            one = tidy(*pairs, path, copy.audit, valid=(0, 1, 2, 3, 4, 5))
+            series[au] = path, one
+            if np.count_nonzero(np.diff(one.value)) >= _TELLING:
+                other = seen.setdefault(hashlib.sha256(one.value.tobytes()).digest(), path)
+                if other != path:
+                    copy.audit.error("same-labels", f"{path}: the labels are those of {other}, value by value")
     return series
 
 
@@ -369,11 +383,18 @@ def _add(copy: Copy, subject: str, coded: _Coded, media: _Media) -> None:
     if labels - len(rows) == 1 and len(rows) and rows[-1] == labels - 2:
         copy.audit.note("one-frame-short", f"{name}: {there} frames, {labels} labels; the last label has no picture")
     elif lost := labels - len(rows):
-        copy.audit.warning(
-            "missing-frames", f"{name}: {there} frames, {labels} labels; {lost} labels have no picture: left out",
-            lost,
-        )  # fmt: skip
-    if extra := there - len(rows):
+        text = f"{name}: {there} frames, {labels} labels; {lost} labels have no picture: left out"
+        if lost > _spare(labels) and len(rows) and rows[-1] == len(rows) - 1:
+            text += "; if the pictures were taken at another rate than 20 a second, every label is at a wrong one"
+        copy.audit.warning("missing-frames", text, lost)
+    if (extra := there - len(rows)) > _spare(labels):
+        copy.audit.error(
+            "another-frame-rate",
+            f"{name}: {there} frames, {labels} labels; pictures at another rate than the owners' 20 a second have their "
+            "labels at wrong ones: extract every frame of the owners' video",
+            extra,
+        )
+    elif extra:
         say = copy.audit.warning if extra > 1 else copy.audit.note
         say("frames-without-labels", f"{name}: {there} frames, {labels} labels; {extra} frames are left out", extra)
 
@@ -412,6 +433,11 @@ def _join(series: Mapping[int, tuple[str, Series]], subject: str, audit: Audit) 
             "missing-labels", f"{subject}: {holes} frame numbers have no row in any file, first {first}", holes
         )
     return _Coded(frame, values)
+
+
+def _spare(labels: int) -> int:
+    """Returns how many frames a good copy may have beyond the labels: users report ten."""
+    return max(10, labels // 100)
 
 
 def _is_subject(name: str) -> bool:

@@ -179,6 +179,8 @@ def _read_faces(copy: Copy, table: Path) -> tuple[NDArray[np.int16], NDArray[np.
         labels.append(label)
         splits.append(USAGES[match[3].decode()])
     copy.manifest.digested(name, digest.hexdigest())
+    if not labels and not any(f.severity == "error" for f in copy.audit.findings):
+        copy.audit.error("damaged-label-file", f"{name}: there is no row in it")
     if short:
         copy.audit.warning(
             "damaged-image",

@@ -87,6 +87,10 @@ class Manifest:
         """Adds one label file, or a long list of files, by a digest that was made while reading."""
         self._lines.add(f"labels {path} {digest}")
 
+    def reaches_into(self, folder: str) -> bool:
+        """Says whether anything was read from a folder, given by its path relative to the root."""
+        return any(f" {folder}/" in line or line.startswith(f"folder {folder} ") for line in self._lines)
+
     def digest(self) -> str:
         """Returns the hex sha256 over the sorted lines."""
         return hashlib.sha256("\n".join(sorted(self._lines)).encode("utf-8", "surrogateescape")).hexdigest()
@@ -273,6 +277,21 @@ def read_marker(root: Path) -> dict[str, Any] | None:
     )  # fmt: skip
 
 
+def refuse_part_of_rendered(copy: Copy) -> None:
+    """Refuses a root that lies inside a rendered tree, or above one that was read: it would pass for a real copy.
+
+    Raises:
+        DatasetError: It does; names the tree's root.
+    """
+    above = [p for p in copy.root.resolve().parents[:3] if (p / MARKER).is_file()]
+    below = [f for f in subfolders(copy.root) if (f / MARKER).is_file() and copy.manifest.reaches_into(f.name)]
+    for tree in above or below:
+        raise DatasetError(
+            f"root= points {'into' if above else 'above'} a tree of rendered faces, which must not pass for a real copy",
+            where=str(copy.root), why=f"{MARKER} is in {tree}", fix=f"root={tree}",
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a protocol scores, in a dataset's terms.
@@ -373,7 +392,9 @@ class Reader(ABC):
         marker = read_marker(root)
         copy = Copy(root, dict(options), synthetic=marker is not None, names=dict(self.labels))
         scan(copy)
-        if marker is not None:
+        if marker is None:
+            refuse_part_of_rendered(copy)
+        else:
             copy.audit.note("synthetic", "rendered by this project: its scores are a rehearsal, not a result")
         columns, labels, box = copy.columns.joined()
         return Index(

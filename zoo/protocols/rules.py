@@ -179,7 +179,8 @@ def readiness(protocol: ProtocolFile, index: Index) -> str:
         return f"{protocol.ref}: cannot be run: no sample of it is in this copy"
     text = f"{protocol.ref}: {scored}" + (f" of {expected}" if expected is not None else "") + " samples"
     if complete:
-        return f"{text}, complete"
+        damaged = any(f.code == "damaged-image" for f in index.findings)
+        return f"{text}, complete" + (" but for damaged images: those that it scores fail" if damaged else "")
     absent = missing_subjects(protocol, index)
     empty = [f.name for i, f in enumerate(protocol.folds) if not (folds == i).any()]
     text += ", INCOMPLETE: scores cannot be compared with those of a whole copy"

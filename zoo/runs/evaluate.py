@@ -222,7 +222,8 @@ def evaluate_entry(
             runtime=info.runtime, version=info.version, device=info.device, precision=info.precision,
             threads=info.threads, streams=info.streams, provider=info.provider, batch=settings.batch,
         ),
-        started=started, resumed=resumed, predictions=store.id, complete=whole,
+        started=started, resumed=resumed, predictions=store.id,
+        complete=whole and not scored.coverage.undecodable,
     )  # fmt: skip
     return Evaluated(record, scored, store.path, tuple(problems))
 
