@@ -229,3 +229,10 @@ def test_any_multitask_list_is_read_or_refused(rows: list[str], image: str) -> N
     assert np.isnan(table.affect).any() or np.abs(table.affect).max() <= 1
     assert set(table.au[~np.isnan(table.au)].tolist()) <= {0.0, 1.0}
     assert len(table.video) == len(rows) + 1 or any(f.severity == "error" for f in audit.findings)
+
+
+def test_crops_that_are_numbered_from_0_are_refused(tmp_path: Path) -> None:
+    labels(tmp_path, "EXPR_Classification_Challenge", "Validation_Set", "v", [EXPR, "0", "1"])
+    crops(tmp_path, "v", range(2))
+    with pytest.raises(DatasetError, match="the owners count frames from 1"):
+        AffWild2().index(tmp_path)

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.datasets.base import Finding, Index
-from zoo.datasets.bp4d import CODED_AUS, FRAMES, INTENSITY_AUS, Bp4d, Bp4dPlus, read_occurrence
+from zoo.datasets.bp4d import (
+    CODED_AUS,
+    FRAMES,
+    INTENSITY_AUS,
+    JAA_LEFT_OUT,
+    Bp4d,
+    Bp4dPlus,
+    read_occurrence,
+)  # fmt: skip
+from zoo.datasets.bp4d_ranges import RANGES
 from zoo.datasets.reader import Audit, Wanted
 from zoo.errors import DatasetError, DatasetMissingError
 from zoo.protocols import load_protocol
@@ -238,6 +247,7 @@ def test_a_nine_in_the_intensities_does_not_make_a_copy_incomplete(
 ) -> None:
     sequences = {(s, f"T{t}"): range(1, 3) for s in FRAMES for t in range(1, 9)}
     monkeypatch.setattr(Bp4d, "frames", dict.fromkeys(FRAMES, 16))
+    monkeypatch.setattr(Bp4d, "ranges", {})
     write(tmp_path, sequences)
     file = tmp_path / "AUCoding" / "AU_INT" / "AU06" / "F001_T1_AU06.csv"
     file.write_text("1,9\n2,3\n")
@@ -253,3 +263,29 @@ def test_a_nine_in_the_intensities_does_not_make_a_copy_incomplete(
     ]
     assert completeness(intensity, lacking) == (False, None)
     assert completeness(occurrence, lacking) == (True, 656)
+
+
+def test_coded_stretches_are_those_of_the_published_lists() -> None:
+    assert len(RANGES) == 328
+    lengths = {key: last - first + 1 for key, (first, last) in RANGES.items()}
+    by_task = [sum(n for (_, t), n in lengths.items() if t == f"T{k}") for k in range(1, 9)]
+    assert by_task == [20_074, 20_837, 12_821, 20_208, 20_795, 19_553, 20_339, 12_220]
+    assert (min(lengths.values()), max(lengths.values())) == (90, 768)
+    assert sum(first == 1 for first, _ in RANGES.values()) == 118
+    assert max(last for _, last in RANGES.values()) == 2992
+    outside = [(key, r) for key, ranges in JAA_LEFT_OUT.items() for r in ranges if not RANGES[key][0] <= r[0]]
+    assert not outside
+
+
+def test_the_labels_of_another_sequence_are_seen(tmp_path: Path) -> None:
+    first, last = RANGES["M005", "T8"]
+    write(tmp_path, {("M005", "T8"): range(first, last + 1), ("M005", "T7"): range(1, 4)})
+    (finding,) = found(Bp4d().index(tmp_path), "unexpected-labels")
+    assert finding.message.startswith("M005_T7: other frames are coded than in other copies (of M005_T7 1 to 3 instead")
+
+
+def test_images_that_are_numbered_from_0_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, {("F001", "T1"): range(1, 4)})
+    (tmp_path / "F001" / "T1" / "000.jpg").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="the owners count frames from 1"):
+        Bp4d().index(tmp_path)

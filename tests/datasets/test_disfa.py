@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -363,6 +364,38 @@ def test_a_file_of_another_subject_is_an_error(tmp_path: Path) -> None:
     label_file(tmp_path).rename(label_file(tmp_path).parent / "SN002_au4.txt")
     with pytest.raises(DatasetError, match="label file of SN002 in the folder of SN001"):
         Disfa().index(tmp_path)
+
+
+def mixed(subject: str, au: int, frame: int) -> int:
+    """Labels of which no two files are alike."""
+    return zlib.crc32(f"{subject} {au} {frame}".encode()) % 6
+
+
+def test_labels_that_were_copied_from_another_are_an_error(tmp_path: Path) -> None:
+    write_disfa_labels(tmp_path, {"SN001": 40, "SN002": 40}, value=mixed)
+    for subject in ("SN001", "SN002"):
+        write_frames(tmp_path / "Videos_LeftCamera" / subject, range(1, 41))
+    assert not [f for f in Disfa().inspect(tmp_path).findings if f.severity == "error"]
+    labels = tmp_path / "ActionUnit_Labels"
+    (labels / "SN002" / "SN002_au4.txt").write_bytes((labels / "SN001" / "SN001_au4.txt").read_bytes())
+    with pytest.raises(DatasetError, match=r"SN002_au4\.txt: the labels are those of .*SN001_au4\.txt"):
+        Disfa().index(tmp_path)
+
+
+@pytest.mark.parametrize(("frames", "said"), [(40, None), (50, "frames-without-labels"), (80, "another-frame-rate")])
+def test_pictures_at_another_rate_are_an_error(tmp_path: Path, frames: int, said: str | None) -> None:
+    write_disfa_labels(tmp_path, {"SN001": 40}, value=mixed)
+    write_frames(tmp_path / "Videos_LeftCamera" / "SN001", range(1, frames + 1))
+    codes = {f.code: f.severity for f in Disfa().inspect(tmp_path).findings}
+    assert codes.keys() & {"frames-without-labels", "another-frame-rate"} == ({said} if said else set())
+    assert said != "another-frame-rate" or codes[said] == "error"
+
+
+def test_fewer_pictures_than_labels_may_be_of_another_rate(tmp_path: Path) -> None:
+    write_disfa_labels(tmp_path, {"SN001": 40}, value=mixed)
+    write_frames(tmp_path / "Videos_LeftCamera" / "SN001", range(1, 21))
+    (finding,) = (f for f in Disfa().index(tmp_path).findings if f.code == "missing-frames")
+    assert "another rate than 20 a second" in finding.message
 
 
 def test_a_doubled_folder_is_tolerated(tmp_path: Path) -> None:

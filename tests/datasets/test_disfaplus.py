@@ -58,6 +58,14 @@ def test_a_small_copy(tmp_path: Path, doubled: bool) -> None:
     assert found(index, "missing-subject")[0].count == 7
 
 
+def test_images_that_are_numbered_from_1_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    for image in sorted((tmp_path / "Images" / "SN013" / TRIALS[0]).glob("*.jpg"), reverse=True):
+        image.rename(image.with_name(f"{int(image.stem) + 1:03d}.jpg"))
+    with pytest.raises(DatasetError, match="numbered 1 to 4 and the labels 0 to 3: every label would be one frame off"):
+        DisfaPlus().index(tmp_path)
+
+
 def test_the_people_are_disfas() -> None:
     assert set(SUBJECTS) < set(DISFA_SUBJECTS)
     assert len(SUBJECTS) == 9

@@ -96,7 +96,15 @@ def test_a_damaged_list_is_an_error_with_its_line(tmp_path: Path, line: str) -> 
         Rafdb().index(tmp_path)
 
 
-@pytest.mark.parametrize("label", ["0", "8", "-1", "77"])
+def test_a_list_that_counts_classes_from_0_is_refused(tmp_path: Path) -> None:
+    write_rafdb(tmp_path, LABELS)
+    text = (tmp_path / LIST).read_text().replace("train_00003.jpg 3", "train_00003.jpg 0")
+    (tmp_path / LIST).write_text(text)
+    with pytest.raises(DatasetError, match="label 0; the owners count classes from 1"):
+        Rafdb().index(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["8", "-1", "77"])
 def test_a_label_that_is_no_class(tmp_path: Path, label: str) -> None:
     write_rafdb(tmp_path, LABELS)
     text = (tmp_path / LIST).read_text().replace("train_00003.jpg 3", f"train_00003.jpg {label}")

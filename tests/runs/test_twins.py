@@ -32,7 +32,7 @@ TREES: dict[str, dict[str, Any]] = {
     "disfa": {"subjects": 27, "frames": 3, "size": (160, 160)},
     "disfaplus": {"subjects": 1, "frames": 2, "size": (160, 160)},
     "bp4d": {"subjects": 3, "frames": 2, "size": (160, 160)},
-    "bp4dplus": {"subjects": 3, "frames": 1, "size": (160, 160)},
+    "bp4dplus": {"subjects": 2, "frames": 2, "size": (160, 160)},
     "ckplus": {"subjects": 6, "frames": 2, "size": (160, 160)},
     "rafdb": {"images": 40},
     "affectnet-csv": {"images": 60},

@@ -66,11 +66,8 @@ class _Block:
         clash: set[int] = set()
         for row, file in enumerate(self.file):
             kept = first.setdefault(file, row)
-            same = self.expression[kept] == self.expression[row] and all(
-                a == b or (a != a and b != b)
-                for a, b in zip(self.affect[2 * kept : 2 * kept + 2], self.affect[2 * row : 2 * row + 2], strict=True)
-            )
-            if not same:
+            mine, other = (self.affect[2 * r : 2 * r + 2].tobytes() for r in (kept, row))  # bytes: NaN equals NaN
+            if self.expression[kept] != self.expression[row] or mine != other:
                 clash.add(kept)
         for row in clash:
             self.expression[row] = -1

@@ -213,6 +213,12 @@ def _crops(copy: Copy, folder: Path) -> dict[int, str]:
     files = [(n, s) for n, s in files_in(folder) if re.fullmatch(r"[0-9]{1,9}\.(jpg|jpeg|png)", n, re.IGNORECASE)]
     copy.manifest.folder(where, files)
     copy.damaged_images(where, [n for n, size in files if not size])
+    if zero := [n for n, _ in files if int(Path(n).stem) == 0]:
+        copy.audit.error(
+            "frame-below-first",
+            f"{where}/{zero[0]}: the owners count frames from 1; in a folder that counts from 0 every label may be one "
+            "frame off",
+        )
     return {int(Path(n).stem): f"{where}/{n}" for n, _ in files}
 
 

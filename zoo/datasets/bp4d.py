@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.datasets.base import Index
+from zoo.datasets.bp4d_ranges import RANGES
 from zoo.datasets.parse import Series, excerpt, read_pairs, tidy
 from zoo.datasets.reader import (
     IMAGE_SUFFIXES,
@@ -40,14 +41,8 @@ INTENSITY_AUS = (6, 10, 12, 14, 17)
 CODED_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 25, 26, 27, 32, 38, 39)
 """AU columns that OpenGraphAU reads."""
 
-# Coded frames of each subject over T1..T8, counted in ME-GraphAU's lists: 146,847 in 328 sequences.
-FRAMES = dict(zip(
-    [f"F{n:03d}" for n in range(1, 24)] + [f"M{n:03d}" for n in range(1, 19)],
-    (3934, 3937, 3700, 3737, 3915, 3576, 3573, 3695, 3297, 3266, 3732, 3543, 3434, 3490, 3451, 3510, 3823, 3525, 3489,
-     3646, 3447, 3593, 3726, 4153, 3833, 3379, 3521, 3271, 3572, 3684, 3291, 3290, 3298, 3469, 3609, 3613, 3483, 3664,
-     3648, 3542, 3488),
-    strict=True,
-))  # fmt: skip
+# Coded frames of each subject over T1..T8: 146,847 in 328 sequences.
+FRAMES = {s: sum(b - a + 1 for (who, _), (a, b) in RANGES.items() if who == s) for s, _ in RANGES}
 
 # Frames absent from JAA-Net's lists (271), inclusive; the reason is not stated.
 JAA_LEFT_OUT: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {
@@ -107,6 +102,8 @@ class Bp4d(Reader):
     codings: tuple[str, ...] = tuple(f"T{n}" for n in range(1, 9))
     """Tasks that carry AU codes."""
     frames: ClassVar[Mapping[str, int]] = FRAMES
+    ranges: ClassVar[Mapping[Key, tuple[int, int]]] = RANGES
+    """First and last coded frame of each sequence of the owners' copy, where they are known."""
     labels: ClassVar[Mapping[Task, tuple[str, ...]]] = {
         "au-occurrence": tuple(au_label(a) for a in CODED_AUS),
         "au-intensity": tuple(au_label(a) for a in INTENSITY_AUS),
@@ -128,11 +125,14 @@ class Bp4d(Reader):
         if not intensity:
             copy.audit.note("no-intensity", "there are no intensity codes (AU_INT/AU06/F001_T1_AU06.csv)")
         rows: dict[str, int] = {}
+        spans: dict[Key, tuple[int, int]] = {}
         unseen: list[Key] = []
         for key in sorted(occurrence.keys() | intensity.keys()):
             coded = self._occurrence(copy, occurrence.get(key), key)
             graded = {au: _intensity(copy, file) for au, file in sorted(intensity.get(key, {}).items())}
             rows[key[0]] = rows.get(key[0], 0) + len(coded.frame)
+            if len(coded.frame):
+                spans[key] = int(coded.frame[0]), int(coded.frame[-1])
             if key not in folders:
                 unseen.append(key)
                 continue
@@ -148,6 +148,8 @@ class Bp4d(Reader):
                     len(absent),
                 )
         self._coverage(copy, rows, occurrence)
+        if not copy.synthetic:
+            self._compare_ranges(copy, spans)
 
     def unread(self, options: Mapping[str, str]) -> frozenset[str]:
         """See :meth:`Reader.unread`."""
@@ -230,6 +232,18 @@ class Bp4d(Reader):
                     abs(expected - rows[subject]),
                 )  # fmt: skip
 
+    def _compare_ranges(self, copy: Copy, spans: Mapping[Key, tuple[int, int]]) -> None:
+        """Compares the coded stretches with those of other copies: the labels of another sequence would show."""
+        odd = [k for k, span in spans.items() if self.ranges.get(k, span) != span]
+        if odd:
+            (first, last), (a, b) = spans[odd[0]], self.ranges[odd[0]]
+            copy.audit.warning(
+                "unexpected-labels",
+                f"{some('_'.join(k) for k in odd)}: other frames are coded than in other copies (of {'_'.join(odd[0])} "
+                f"{first} to {last} instead of {a} to {b}): cut short, or the labels of another sequence?",
+                len(odd),
+            )
+
 
 _PLUS_CODED = (1, 2, 4, 5, 6, 7, *range(9, 21), 22, 23, 24, *range(27, 40))
 
@@ -249,6 +263,7 @@ class Bp4dPlus(Bp4d):
     coded = _PLUS_CODED
     codings = ("T1", "T6", "T7", "T8")
     frames: ClassVar[Mapping[str, int]] = {}
+    ranges: ClassVar[Mapping[Key, tuple[int, int]]] = {}
     labels: ClassVar[Mapping[Task, tuple[str, ...]]] = {
         "au-occurrence": tuple(au_label(a) for a in _PLUS_CODED),
         "au-intensity": tuple(au_label(a) for a in INTENSITY_AUS),
@@ -409,7 +424,15 @@ def _numbered_images(copy: Copy, folder: Path, wanted: NDArray[np.int64]) -> dic
     sizes = []
     for name, size in files_in(folder):
         stem, suffix = Path(name).stem, Path(name).suffix.lower()
-        if suffix not in IMAGE_SUFFIXES or not re.fullmatch(r"[0-9]{1,9}", stem) or int(stem) not in numbers:
+        if suffix not in IMAGE_SUFFIXES or not re.fullmatch(r"[0-9]{1,9}", stem):
+            continue
+        if int(stem) == 0:
+            copy.audit.error(
+                "frame-below-first",
+                f"{where}/{name}: the owners count frames from 1; in a folder that counts from 0 every label may be "
+                "one frame off",
+            )
+        if int(stem) not in numbers:
             continue
         if int(stem) in found:
             copy.audit.error("duplicate-frame-file", f"{where}/{name}: the same frame as {found[int(stem)]}")

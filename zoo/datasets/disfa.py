@@ -390,8 +390,8 @@ def _add(copy: Copy, subject: str, coded: _Coded, media: _Media) -> None:
     if (extra := there - len(rows)) > _spare(labels):
         copy.audit.error(
             "another-frame-rate",
-            f"{name}: {there} frames, {labels} labels; pictures at another rate than the owners' 20 a second have their "
-            "labels at wrong ones: extract every frame of the owners' video",
+            f"{name}: {there} frames, {labels} labels; pictures at another rate than the owners' 20 a second would get "
+            "the labels of others: extract every frame of the owners' video",
             extra,
         )
     elif extra:

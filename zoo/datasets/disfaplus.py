@@ -64,6 +64,12 @@ class DisfaPlus(Reader):
             pictures = _pictures(copy, images[subject, trial]) if (subject, trial) in images else {}
             rows = [i for i, n in enumerate(frame.tolist()) if n in pictures]
             where = f"{subject}/{trial}"
+            if len(frame) and pictures and min(pictures) == frame[0] + 1 and max(pictures) == frame[-1] + 1:
+                copy.audit.error(
+                    "frame-numbering",
+                    f"Images/{where}: the images are numbered {min(pictures)} to {max(pictures)} and the labels "
+                    f"{frame[0]} to {frame[-1]}: every label would be one frame off",
+                )
             if not pictures:
                 copy.audit.warning("missing-images", f"Images/{where}: no images of this trial; it is left out")
             elif len(rows) < len(frame):

@@ -221,7 +221,11 @@ def read_list(content: bytes, name: str, audit: Audit) -> Rows:
 
 def _put(labels: dict[int, int], image: tuple[str, int], label: int, where: str, audit: Audit) -> None:
     number = image[1]
-    if not 1 <= label <= len(CLASSES):
+    if label == 0:
+        audit.error(
+            "label-below-first", f"{where}: label 0; the owners count classes from 1, so all may be one class off"
+        )
+    elif not 1 <= label <= len(CLASSES):
         audit.warning("value-out-of-range", f"{where}: label {label} is not 1..7; the image counts as not labelled")
         label = 0
     if number in labels and labels[number] != label:

@@ -287,7 +287,7 @@ def refuse_part_of_rendered(copy: Copy) -> None:
     below = [f for f in subfolders(copy.root) if (f / MARKER).is_file() and copy.manifest.reaches_into(f.name)]
     for tree in above or below:
         raise DatasetError(
-            f"root= points {'into' if above else 'above'} a tree of rendered faces, which must not pass for a real copy",
+            f"root= points {'into' if above else 'above'} a tree of rendered faces, which would pass for a real copy",
             where=str(copy.root), why=f"{MARKER} is in {tree}", fix=f"root={tree}",
         )  # fmt: skip
 

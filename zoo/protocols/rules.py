@@ -153,7 +153,9 @@ def completeness(protocol: ProtocolFile, index: Index) -> tuple[bool, int | None
             task=protocol.task,
         )
         expected = get_dataset(index.dataset).expected(wanted)
-    whole = not missing_subjects(protocol, index) and not any(f.severity == "error" for f in index.findings)
+    # Labels that the owners' copy does not have make it another release, whatever its size.
+    other = any(f.severity == "error" or f.code.startswith("unexpected-") for f in index.findings)
+    whole = not missing_subjects(protocol, index) and not other
     if expected is None:
         return whole and not any(f.code.startswith("missing-") for f in index.findings), None
     values = truth(protocol, index)[folds >= 0]
