@@ -221,7 +221,6 @@ def _body(given: Arguments) -> int:
     from zoo.boards.text import interval
     from zoo.registry import load_registry
     from zoo.runs.challenge import multitask_scores
-    from zoo.weights.consent import terms
 
     check_out(given.out)
     registry = load_registry(given.registry)
@@ -237,9 +236,6 @@ def _body(given: Arguments) -> int:
             )
         raise
     asked = len(plans) + len(failed)
-    for entry in entries:
-        for line in terms(entry.licence)[1:]:
-            say(f"{entry.name}: {line}")
     documents: list[tuple[ResultRecord, ProtocolFile]] = []
     for entry, protocol in plans:
         try:

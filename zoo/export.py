@@ -93,7 +93,7 @@ def _body(given: Arguments) -> int:
     chosen = artefact.source_files(entry, tasks, given.runtime, given.fold)
     compared = select_files(entry, tasks, runtime=runtime, fold=given.fold)
     base = registry.base(entry.name)
-    located = {w.name: locate(w, entry=entry.name, base=base, offline=given.offline) for w in {*chosen, *compared}}
+    located = {w.name: locate(w, entry=entry, base=base, offline=given.offline) for w in {*chosen, *compared}}
     calibration = _calibration(given, entry)
     assert entry.preprocess is not None
     threads = given.threads or usable_cores()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, boolean, put, run_verb, say, words
-from zoo.errors import LicenseError, ZooError
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from zoo.registry import ModelEntry, Registry
@@ -54,13 +54,20 @@ def _body(given: Arguments) -> int:
 
 
 def _consent(entry: ModelEntry, registry: Registry, given: Arguments) -> None:
-    """Sees to it that the licence is accepted where something has to be downloaded under it.
+    """Has the licence accepted where something has to be downloaded under it: by the key, or at a terminal.
 
     Raises:
         LicenseError: It is not accepted.
     """
     from zoo.weights import cached
-    from zoo.weights.consent import has_consented, needs_consent, remember_consent, terms
+    from zoo.weights.consent import (
+        commercial,
+        has_consented,
+        needs_consent,
+        remember_consent,
+        require_consent,
+        terms,
+    )
     from zoo.weights.store import offline_reason
 
     licence = entry.licence
@@ -75,22 +82,14 @@ def _consent(entry: ModelEntry, registry: Registry, given: Arguments) -> None:
         return
     refused = given.accept_license is False
     if not refused and sys.stdin.isatty() and sys.stderr.isatty():
-        if not given.show_license:
-            for line in terms(licence):
-                say(line)
-        say(f"Do you accept the terms of {licence.name}? Type yes to go on:")
+        for line in terms(licence) if not given.show_license else []:
+            say(line)
+        say(f"{commercial(licence)}. Do you accept the terms of {licence.name}? Type yes to go on:")
         if sys.stdin.readline().strip().lower() == "yes":
             remember_consent(licence)
             return
         refused = True
-    registries = f" registry={','.join(given.registry)}" if given.registry else ""
-    raise LicenseError(
-        f"the weights of {entry.name} are under {licence.name}, which {'was not' if refused else 'has to be'} accepted"
-        + ("" if refused else " first"),
-        where=licence.url, why="; ".join(terms(licence)[1:]),
-        fix=f"read the terms; if you accept them: python -m zoo.fetch model={entry.name}{registries} "
-        "accept_license=true",
-    )  # fmt: skip
+    require_consent(entry, registry=",".join(given.registry), refused=refused)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -84,7 +84,7 @@ def _body(given: Arguments) -> int:
         folder = Path(place) / "model"
         folder.mkdir()
         done = prepare_publication(
-            entry, lambda w: locate(w, entry=entry.name, base=base, offline=given.offline), folder, given.repo,
+            entry, lambda w: locate(w, entry=entry, base=base, offline=given.offline), folder, given.repo,
             own_word=given.i_may_redistribute, licence_file=given.license_file, results=results,
             threads=given.threads or usable_cores(), tell=say,
         )  # fmt: skip

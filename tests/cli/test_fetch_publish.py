@@ -6,7 +6,10 @@ import copy
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from tests.weights.hub_server import HubServer
 from zoo import fetch, predict, publish
 from zoo._util.files import sha256_of, zoo_home
 from zoo.errors import WeightsError
+from zoo.weights import consent
 
 RESEARCH = {"name": "Research Licence", "commercial_use": False, "url": "https://example.org/terms", "note": "Ask us."}
 COMMIT = "a" * 40
@@ -62,6 +66,17 @@ def consents() -> list[dict[str, Any]]:
     return [json.loads(p.read_text()) for p in sorted((zoo_home() / "licences").glob("*.json"))]
 
 
+def short_suite(folder: Path) -> Path:
+    """A suite of one case that measures for a moment."""
+    path = folder / "short.yaml"
+    path.write_text(
+        "{name: short, version: 1, title: One case, models: ['*'], threads: [1], baseline: {runtime: onnxruntime}, "
+        "runtimes: [{runtime: onnxruntime}], scenarios: [{name: SingleStream}], "
+        "measure: {seconds: 0.2, slice: 0.05, rounds: 4, most: 1, queries: {SingleStream: 4}, warm_up: 0.2}}"
+    )
+    return path
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -93,7 +108,6 @@ def test_consent_is_remembered_for_the_licence_and_not_for_others(
     registry: str, hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch.main(["model=research", registry, "accept_license=true"]) == 0
-    assert "commercial use is not allowed" in capsys.readouterr().err
     (kept,) = consents()
     assert (kept["name"], kept["url"]) == (RESEARCH["name"], RESEARCH["url"])
     assert len(kept["date"]) == 10
@@ -136,6 +150,79 @@ def test_the_same_name_at_another_address_is_another_licence(tmp_path: Path, reg
     assert has_consented(old)
     assert not has_consented(old.model_copy(update={"url": "https://example.org/2026"}))
     assert not has_consented(old.model_copy(update={"name": "terms"}))
+
+
+def test_terms_that_have_changed_are_asked_about_again() -> None:
+    from zoo.registry.schema import Licence
+    from zoo.weights.consent import has_consented, remember_consent
+
+    old = Licence(name="Terms", commercial_use="unknown", note="Ask us.")
+    new = old.model_copy(update={"commercial_use": False})
+    remember_consent(old)
+    assert has_consented(old) and not has_consented(new)
+    remember_consent(new)
+    assert has_consented(new)
+    assert len(consents()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "input={pictures}", "out={out}"],
+        ["eval", "dataset=folder", "root={pictures}", "out={out}"],
+        ["export", "runtime=onnxruntime", "out={out}"],
+        ["check", "out={out}"],
+        ["publish", "repo=me/tiny", "dry_run=true", "i_may_redistribute=true", "out={out}"],
+        ["bench", "suite={suite}", "out={out}"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_verb_downloads_before_consent_and_all_use_what_is_here(
+    words: list[str], registry: str, hub: HubServer, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    verb, *rest = words
+    places = {
+        "pictures": tiny_pictures(tmp_path / "pictures", 2),
+        "out": tmp_path / "out",
+        "suite": short_suite(tmp_path),
+    }
+    given = ["model=research", registry, *(word.format_map(places) for word in rest)]
+    main = import_module(f"zoo.{verb}").main
+    assert main(given) == 3
+    error = capsys.readouterr().err
+    assert "under Research Licence, which has to be accepted first" in error
+    assert "python -m zoo.fetch model=research registry=<your registry file> accept_license=true" in error
+    assert hub.seen == [] and consents() == []
+
+    assert fetch.main(["model=research", registry, "accept_license=true"]) == 0
+    for kept in (zoo_home() / "licences").iterdir():
+        kept.unlink()
+    asked = len(hub.seen)
+    consent._warn_once.cache_clear()
+    caplog.clear()
+    capsys.readouterr()
+    assert main(given) == 0
+    assert len(hub.seen) == asked
+    (line,) = [m for m in caplog.messages if "commercial" in m]
+    assert line == "warning: research: commercial use is not allowed (Research Licence)"
+
+
+def test_a_users_own_file_is_used_without_asking(tmp_path: Path) -> None:
+    registry = tiny_registry(tmp_path / "own", licence=RESEARCH)
+    pictures = tiny_pictures(tmp_path / "pictures", 2)
+    assert predict.main(["model=tiny", f"registry={registry}", f"input={pictures}", f"out={tmp_path / 'o'}"]) == 0
+    (tmp_path / "own" / "tiny.onnx").unlink()  # what is missing is said, not the licence: nothing can be downloaded
+    assert predict.main(["model=tiny", f"registry={registry}", f"input={pictures}", f"out={tmp_path / 'p'}"]) == 3
+    assert consents() == []
+
+
+def test_the_warning_is_one_line_on_stderr(tmp_path: Path) -> None:
+    registry = tiny_registry(tmp_path / "own", licence=RESEARCH)
+    words = ["model=tiny", f"registry={registry}", f"input={tiny_pictures(tmp_path / 'pictures', 2)}"]
+    command = [sys.executable, "-m", "zoo.predict", *words, f"out={tmp_path / 'out'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines().count("warning: tiny: commercial use is not allowed (Research Licence)") == 1
 
 
 @pytest.mark.parametrize(("typed", "code", "kept"), [("yes\n", 0, 1), ("no\n", 3, 0), ("", 3, 0), ("y\n", 3, 0)])

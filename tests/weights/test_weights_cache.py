@@ -16,7 +16,7 @@ import pytest
 
 from tests.weights.conftest import COMMIT
 from zoo.errors import HashMismatchError, WeightsError, WeightsMissingError
-from zoo.weights import cache_dir, cached, fetch_source, locate, status
+from zoo.weights import cache_dir, cached, locate, status
 
 
 def cache_files() -> list[Path]:
@@ -176,12 +176,9 @@ def test_wrong_bytes_of_an_earlier_source_are_not_passed_over_in_silence(hub, we
     assert bad in caplog.text and "sha256" in caplog.text
 
 
-def test_fetch_source_serves_files_of_no_entry(hub, weights, file_of):
-    file = file_of(weights, "package:nothing==1:m", name="face.onnx")
-    path = fetch_source(hub.add_url("/x/face.onnx", weights), file, entry="tool:mediapipe")
-    assert path == cached(file)
+def test_a_missing_file_of_no_entry_is_named_by_its_tool(hub, file_of):
     with pytest.raises(WeightsMissingError) as caught:
-        fetch_source(f"{hub.url}/none", file_of(b"abc", "package:nothing==1:m"), entry="tool:mediapipe")
+        locate(file_of(b"abc", f"{hub.url}/none"), entry="tool:mediapipe")
     text = str(caught.value)
     assert "where: mediapipe: model.onnx" in text
     assert "run the command again" in text

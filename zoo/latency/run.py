@@ -407,7 +407,7 @@ class Jobs:
         key = entry.name, file.name
         if key not in self._located:
             try:
-                path = locate(file, entry=entry.name, base=self._registry.base(entry.name), offline=self._offline)
+                path = locate(file, entry=entry, base=self._registry.base(entry.name), offline=self._offline)
                 self._located[key] = str(path)
             except ZooError as error:  # asked for once, not once for each runtime, scenario and thread count
                 self._located[key] = error

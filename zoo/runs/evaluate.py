@@ -119,8 +119,7 @@ class _Models:
                 entry, tasks=(self.task,), runtime=self.runtime, precision=settings.precision, fold=fold
             )
             self.files[fold] = [
-                (f, locate(f, entry=entry.name, base=registry.base(entry.name), offline=settings.offline))
-                for f in chosen
+                (f, locate(f, entry=entry, base=registry.base(entry.name), offline=settings.offline)) for f in chosen
             ]
         self._session: tuple[str | None, Session] | None = None
 

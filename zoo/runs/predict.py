@@ -205,7 +205,7 @@ class Predictor:
         runtime = settings.runtime or default_runtime(entry)
         chosen = select_files(entry, tasks=self.tasks, runtime=runtime, precision=settings.precision, fold=fold)
         base = registry.base(entry.name)
-        files = {f.name: locate(f, entry=entry.name, base=base, offline=settings.offline) for f in chosen}
+        files = {f.name: locate(f, entry=entry, base=base, offline=settings.offline) for f in chosen}
         self._threads = settings.threads or usable_cores()
         streams = self._threads if settings.device == "cpu" else 1
         self._session = open_session(

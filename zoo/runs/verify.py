@@ -81,7 +81,7 @@ def verify_entry(
         raise UsageError(f"'{entry.name}' {entry.no_run}", why=entry.notes)
     paths: dict[str, Path] = {}
     for file in entry.weights:
-        path = locate(file, entry=entry.name, base=registry.base(entry.name), offline=offline)
+        path = locate(file, entry=entry, base=registry.base(entry.name), offline=offline)
         paths[file.name] = path
         tell(f"{file.name}: {path.stat().st_size} bytes, hash as the registry says")
     crops = golden_input((*entry.preprocess.size, entry.preprocess.channels))

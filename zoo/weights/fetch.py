@@ -82,7 +82,7 @@ def fetch_model(
         ZooError: As :func:`select` and :func:`zoo.weights.locate`; files fetched before it stay in the cache.
     """
     files = select(entry, tasks=tasks, folds=folds, precisions=precisions)
-    return [locate(file, entry=entry.name, base=base, offline=offline, progress=progress) for file in files]
+    return [locate(file, entry=entry, base=base, offline=offline, progress=progress) for file in files]
 
 
 def _known(kind: str, asked: Collection[str] | None, known: Iterable[str], where: str) -> None:

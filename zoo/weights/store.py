@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zoo._util.files import resource
 from zoo.errors import HashMismatchError, LicenseError, WeightsError, WeightsMissingError, ZooError
-from zoo.registry.schema import WeightFile
+from zoo.registry.schema import ModelEntry, WeightFile
 from zoo.registry.sources import HubSource, Source, parse_source
+from zoo.weights.consent import require_consent, warn
 from zoo.weights.hub import mirror
 from zoo.weights.layout import cache_dir, cache_path, identity, locked, parts_of
 from zoo.weights.sources import Wanted, local_path
 from zoo.weights.verification import is_verified, remember
 
-__all__ = ["FileStatus", "cache_dir", "cached", "fetch_source", "locate", "status"]
+__all__ = ["FileStatus", "cache_dir", "cached", "locate", "status"]
 
 log = logging.getLogger("zoo.weights")
 
@@ -64,16 +66,22 @@ def status(file: WeightFile, *, base: Path | None = None) -> FileStatus:
 
 
 def locate(
-    file: WeightFile, *, entry: str, base: Path | None = None, offline: bool | None = None, progress: bool = True
+    file: WeightFile,
+    *,
+    entry: ModelEntry | str,
+    base: Path | None = None,
+    offline: bool | None = None,
+    progress: bool = True,
 ) -> Path:
     """Returns a verified local path of a weights file, fetching it from its first good source if need be.
 
     A file that is in the cache is used without any request. ``ZOO_HUB_MIRROR=<owner>`` puts the Hub repository
-    ``<owner>/<entry>`` in front of the entry's own sources.
+    ``<owner>/<entry>`` in front of the entry's own sources. An entry's licence that does not plainly allow commercial
+    use is named in a warning, and has to be accepted before anything is downloaded under it.
 
     Args:
         file: The file.
-        entry: Name of the registry entry that it belongs to, or ``tool:<name>`` for files that belong to no entry.
+        entry: The registry entry that it belongs to; a name, as ``tool:<name>``, for files that belong to none.
         base: Folder of the registry file, for relative ``path:`` sources.
         offline: True: ask nothing over a network. None: as ``ZOO_OFFLINE`` and ``HF_HUB_OFFLINE`` say.
         progress: Whether a progress bar may be drawn on stderr.
@@ -83,14 +91,23 @@ def locate(
 
     Raises:
         WeightsMissingError: Neither the cache nor any source has it.
-        LicenseError: A source has it, and its owners ask for terms to be accepted or a login.
+        LicenseError: It would have to be downloaded, and the entry's licence was not accepted; or a source has it, and
+            its owners ask for terms to be accepted or a login.
         HashMismatchError: Every source gives other bytes than the registry names.
         WeightsError: The cache cannot be written to, or the disk is full.
     """
+    owner = entry if isinstance(entry, ModelEntry) else None
+    entry = entry.name if isinstance(entry, ModelEntry) else entry
+    if owner:
+        warn(owner)
     if path := cached(file, base=base):
         return path
     wanted = Wanted(file, base, offline_reason(offline), progress)
     sources: list[tuple[str, Source]] = [(text, parse_source(text)) for text in file.sources]
+    # Without a network nothing is downloaded, and what is missing is said instead.
+    if owner and not wanted.offline and any(local_path(source, base) is None for _, source in sources):
+        own = base not in (None, resource("registry.yaml").parent.resolve())
+        require_consent(owner, registry="<your registry file>" if own else None)
     if front := mirror(file, entry):
         sources.insert(0, (_text(front), front))
     tried: list[_Tried] = []
@@ -111,41 +128,6 @@ def locate(
                     log.warning("%s: %s: %s", file.name, bad, failed.what)
             return path
     raise _failure(file, entry, tried, wanted.offline)
-
-
-def fetch_source(
-    source: str | Source,
-    file: WeightFile,
-    *,
-    entry: str,
-    base: Path | None = None,
-    offline: bool | None = None,
-    progress: bool = True,
-) -> Path:
-    """Gets a file from one given source, whatever its own sources are; the cache is not asked first.
-
-    Args:
-        source: The source, as a line of text or parsed.
-        file: Hash, size and name of the file.
-        entry: As in :func:`locate`.
-        base: As in :func:`locate`.
-        offline: As in :func:`locate`.
-        progress: As in :func:`locate`.
-
-    Returns:
-        Path of the verified file: in the cache, or where a local source has it.
-
-    Raises:
-        ZooError: As :func:`locate`.
-    """
-    text, parsed = (source, parse_source(source)) if isinstance(source, str) else (_text(source), source)
-    wanted = Wanted(file, base, offline_reason(offline), progress)
-    with _cache_writable(file, entry), locked(identity(file), file.name):
-        try:
-            return _keep(wanted.bring(parsed), file)
-        except ZooError as error:
-            failure = _failure(file, entry, [(text, error)], wanted.offline)
-    raise failure
 
 
 def offline_reason(asked: bool | None) -> str | None:
