@@ -28,6 +28,7 @@ VERBS = {
     "eval",
     "export",
     "fetch",
+    "fit",
     "leaderboard",
     "predict",
     "prepare",

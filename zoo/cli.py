@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "fetch": "download and verify a model's weights",
     "publish": "give a model a home on the Hugging Face Hub",
     "score": "score stored predictions again, or CSV files of OpenFace",
+    "fit": "fit a small head on a published network, from your copy of a dataset",
     "render": "write a synthetic copy of a dataset, to rehearse with",
     "bench": "measure latency and throughput by a suite",
     "leaderboard": "draw the boards from the records",

@@ -37,7 +37,10 @@ def stand_in(entry: ModelEntry, folder: Path, hub: HubServer) -> dict[str, Any]:
     exits: list[tuple[str, list[int | str]]] = []
     for output in entry.outputs:
         tensor = output.task.replace("-", "_")
-        b.node("Sigmoid", b.linear(x, 8, len(output.labels), gain=3.0), output=tensor)
+        if output.activation == "none":
+            b.node("Sigmoid", b.linear(x, 8, len(output.labels), gain=3.0), output=tensor)
+        else:
+            b.linear(x, 8, len(output.labels), output=tensor, gain=3.0)
         exits.append((tensor, ["n", len(output.labels)]))
     path = folder / f"{entry.name}.onnx"
     b.save(path, ("image", ["n", entry.preprocess.channels, height, width]), exits)

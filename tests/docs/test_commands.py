@@ -34,6 +34,7 @@ SAYS: tuple[tuple[str, str], ...] = (
     (r"zoo\.eval .*submit=true", r"git switch -c [\s\S]*zoo\.leaderboard check=true[\s\S]*open a pull request"),
     (r"zoo\.export ", r"contract\.json\n[\s\S]*run\.py"),
     (r"zoo\.fetch ", r"(?m)^\S+: \S.*\n"),  # the licence
+    (r"zoo\.fit ", r"fitted on \d+ frames; epoch \d+ is kept\nscore it: python -m zoo\.eval "),
     (r"zoo\.leaderboard$", r"index\.html"),
     (r"zoo\.leaderboard check=true", r"every board in leaderboards is what the records say"),
     (r"zoo\.leaderboard against=", r"(?m)^\|.*\|$|No board changes\."),
@@ -52,7 +53,7 @@ SAYS: tuple[tuple[str, str], ...] = (
 )
 """What a command says, by its kind: patterns of the command, as it stands on its page, and of all that it prints."""
 
-PATHS = r"zoo\.(?:fetch|predict|export|render)\b"
+PATHS = r"zoo\.(?:fetch|fit|predict|export|render)\b"
 """Verbs that print the paths of what they have written."""
 
 DRAWN_AGAIN = r"zoo\.recommend "

@@ -54,6 +54,7 @@ MEANT: tuple[tuple[str, str], ...] = (
     ("dataset=...", "dataset=disfa root=/data/DISFA"),
     ("/data/DISFA", "twins/disfa"),
     ("/data/RAF-DB", "twins/rafdb"),
+    ("/data/Aff-Wild2", "twins/affwild2"),
     ("/opt/OpenFace", "OpenFace"),
 )
 """What is put for what the pages leave to the reader, and for places on the reader's disk. The first one wins."""

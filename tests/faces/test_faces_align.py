@@ -49,6 +49,22 @@ def flat_mesh():
     return mesh
 
 
+@given(st.floats(-3, 3), st.floats(0.2, 5), st.sampled_from([(176, 176), (200, 200), (175, 160)]))
+def test_the_square_along_the_eyes_is_that_of_jaa_net(angle, grow, size):
+    """Its forward map step by step: turn about the origin, shift the square's corner there, scale; then cut."""
+    turn = grow * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = align.ARCFACE_112 @ turn.T + (40, -7)
+    matrix = align.eye_line_square(points, 2.9, 200, size)
+    eyes = points[1] - points[0]
+    cos, sin = eyes / np.hypot(*eyes)
+    level = np.array([(cos * x + sin * y, -sin * x + cos * y) for x, y in points])
+    half = 2.9 / 2 * np.ptp(level, axis=0).max()
+    corner = (level.max(axis=0) + level.min(axis=0)) / 2 - half
+    aligned = (level - corner) * 199 / (2 * half)
+    cropped = aligned - [round((200 - size[1]) / 2), round((200 - size[0]) / 2)]
+    np.testing.assert_allclose(cropped @ matrix[:, :2].T + matrix[:, 2], points, atol=1e-6)
+
+
 @pytest.mark.parametrize("side", [112, 224])
 def test_openface_template_is_met_exactly_by_its_own_shape(side):
     mesh = flat_mesh()

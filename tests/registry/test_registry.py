@@ -280,19 +280,23 @@ def test_systems_of_the_papers_are_there() -> None:
     }  # fmt: skip
 
 
-def test_the_entry_that_contributing_shows_is_valid_and_bound_to_its_fold(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("family", "files"), [("me-graphau", 1), ("jaa-net", 6)])
+def test_the_entry_that_contributing_shows_is_valid_and_bound_to_its_fold(
+    family: str, files: int, repository: Path, tmp_path: Path
+) -> None:
     from zoo.models import load_family
     from zoo.protocols import load_protocol
 
     text = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (example,) = [block.partition("```")[0] for block in text.split("```yaml\n")[1:] if "me-graphau" in block]
+    (example,) = [block.partition("```")[0] for block in text.split("```yaml\n")[1:] if f"family: {family}" in block]
     (tmp_path / "mine.yaml").write_text(example)
     (entry,) = read_registry_file(tmp_path / "mine.yaml").models
     assert load_family(entry.family) and entry.fold_bound
-    (file,) = entry.weights
-    assert file.fold is not None
-    fold = next(f for f in load_protocol(file.fold.protocol).folds if f.name == file.fold.name)
-    assert set(fold.test) == set(file.fold.test_subjects)
+    assert len(entry.weights) == files
+    for file in entry.weights:
+        assert file.fold is not None
+        fold = next(f for f in load_protocol(file.fold.protocol).folds if f.name == file.fold.name)
+        assert set(fold.test) == set(file.fold.test_subjects)
 
 
 def test_the_check_of_a_registry_knows_the_home_folder(

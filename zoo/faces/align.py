@@ -115,6 +115,35 @@ def similarity_matrix(mesh: Points, template: Literal["arcface-112", "openface-1
     return np.column_stack((backward, -backward @ forward[:, 2]))
 
 
+def eye_line_square(mesh: Points, expand: float, output: int, size: tuple[int, int]) -> Matrix:
+    """Returns the map from JAA-Net's crop to the picture.
+
+    ``align_face_49pts`` of ZhiwenShao/PyTorch-JAANet (commit 9a0cedc, ``dataset/face_transform.py``): turned so that
+    the eyes are level, the box of eye centres, nose tip and mouth corners gives the centre and, times ``expand``, the
+    side of a square of ``output`` pixels. Its eye centres are means of six landmarks, here of the mesh's contours.
+
+    Args:
+        mesh: Mesh landmarks, or five points.
+        expand: Factor on the longer side of the box.
+        output: Side of the square in pixels.
+        size: Height and width of the centre crop.
+
+    Returns:
+        ``[2, 3]``.
+    """
+    points = five_points(mesh)
+    across = (points[1] - points[0]) / np.hypot(*(points[1] - points[0]))
+    turn = np.stack((across, across[::-1] * (-1, 1)))  # rows: along the eyes, and down
+    level = points @ turn.T
+    low, high = level.min(axis=0), level.max(axis=0)
+    pitch = expand * (high - low).max() / (output - 1)
+    height, width = size
+    cut = np.array([round((output - width) / 2), round((output - height) / 2)])  # as torchvision's CenterCrop
+    middle = (output - 1) / 2 - cut
+    backward = turn.T * pitch
+    return np.column_stack((backward, turn.T @ ((low + high) / 2) - backward @ middle))
+
+
 def expand_box(box: Points, factor: float, square: bool) -> Points:
     """Grows a box about its centre.
 

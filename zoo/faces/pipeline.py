@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import ContractError, UsageError
 from zoo.faces.track import Tracker
-from zoo.registry.schema import Box, LibreFaceQuad, Preprocess, Similarity
+from zoo.registry.schema import Box, EyeLineSquare, LibreFaceQuad, Preprocess, Similarity
 
 if TYPE_CHECKING:
     from zoo.faces.detect import BlazeFace
@@ -252,6 +252,9 @@ class FacePipeline:
         elif isinstance(spec, Similarity):
             assert mesh is not None
             crop = affine(image, align.similarity_matrix(mesh, spec.template, size[0]), size, interpolation)
+        elif isinstance(spec, EyeLineSquare):
+            assert mesh is not None
+            crop = affine(image, align.eye_line_square(mesh, spec.expand, spec.output, size), size, interpolation)
         else:
             area = align.expand_box(box, spec.expand, spec.square) if isinstance(spec, Box) else box
             crop = resize_box(image, area, size, interpolation)
@@ -291,7 +294,7 @@ def _check(preprocess: Preprocess) -> None:
         why = f"align {preprocess.align.method} needs a mesh, and landmarks yunet-5 are five points"
     elif preprocess.faces == "tracked" and preprocess.detector in ("none", "dataset-box"):
         why = f"faces tracked: the detector '{preprocess.detector}' gives one face, so there is none to choose"
-    elif isinstance(preprocess.align, LibreFaceQuad) and max(preprocess.size) > preprocess.align.output:
+    elif isinstance(preprocess.align, LibreFaceQuad | EyeLineSquare) and max(preprocess.size) > preprocess.align.output:
         why = f"size {preprocess.size} is larger than the aligned picture, output {preprocess.align.output}"
     elif isinstance(preprocess.align, Similarity) and preprocess.size[0] != preprocess.size[1]:
         why = f"a template is square, size {preprocess.size} is not"

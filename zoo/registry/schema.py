@@ -112,7 +112,17 @@ class LibreFaceQuad(Frozen):
     """The research script warps to 4096 px and shrinks; 1 warps straight to ``output``."""
 
 
-Align = Annotated[WholeImage | Box | Similarity | LibreFaceQuad, Field(discriminator="method")]
+class EyeLineSquare(Frozen):
+    """JAA-Net's crop: the square along the eyes' line about eyes, nose and mouth, then a centre crop to ``size``."""
+
+    method: Literal["eye-line-square"] = "eye-line-square"
+    expand: float = Field(default=2.9, gt=0, le=8)
+    """Side of the square, by the longer side of the five points' box."""
+    output: int = Field(default=200, gt=0)
+    """Side in pixels of the aligned image before the centre crop."""
+
+
+Align = Annotated[WholeImage | Box | Similarity | LibreFaceQuad | EyeLineSquare, Field(discriminator="method")]
 
 
 class Preprocess(Frozen):
@@ -148,7 +158,7 @@ class Preprocess(Frozen):
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         method = self.align.method
-        if method in ("similarity", "libreface-quad") and self.landmarks == "none":
+        if method in ("similarity", "libreface-quad", "eye-line-square") and self.landmarks == "none":
             raise ValueError(f"align {method} needs landmarks")
         if method != "whole-image" and self.detector == "none":
             raise ValueError(f"align {method} needs a detector")
