@@ -45,8 +45,9 @@ def _sums(y: ArrayLike, p: ArrayLike) -> Floats:
 def f1(y: ArrayLike, p: ArrayLike) -> float:
     """F1 of the positive class: 2 tp / (2 tp + fp + fn).
 
-    NaN where truth and prediction are both without a positive (0 in scikit-learn by default), 0 where only the truth
-    is.
+    NaN where truth and prediction are both without a positive, which scikit-learn by default, ME-GraphAU and Py-Feat
+    count 0, and ``mean_strict`` too; 0 where only the truth is. AU-Net's code adds 1 to the counts of all AUs where one
+    count is 0, which moves every F1: that is not done here.
 
     Example:
         >>> f1([1, 1, 0, 0], [1, 0, 1, 0])

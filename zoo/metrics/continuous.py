@@ -52,7 +52,7 @@ def pcc(y: ArrayLike, p: ArrayLike) -> float:
 def icc31(y: ArrayLike, p: ArrayLike) -> float:
     """ICC(3,1): two raters, two-way mixed, single, consistency (Shrout and Fleiss 1979), in closed form.
 
-    0 where one series is constant, NaN where both are.
+    0 where one series is constant, NaN where both are, for which Py-Feat's code gives 0.
 
     Example:
         >>> icc31([0, 1, 2], [1, 2, 3])  # consistency forgives an offset
@@ -106,6 +106,9 @@ def icc(y: ArrayLike, p: ArrayLike, kind: Literal["1,1", "2,1", "3,1"]) -> float
 
 def ccc(y: ArrayLike, p: ArrayLike) -> float:
     """Lin's concordance correlation coefficient with variances divided by n, as ABAW entrants and EmoNet compute it.
+
+    torchmetrics divides variances and covariance by n - 1, and one function of HSEmotion the covariance only: both are
+    higher, by 4e-4 for 50 samples and by nothing that is printed for the frames of a data set.
 
     0 where one series is constant, NaN where both are.
 
