@@ -14,7 +14,7 @@ from zoo.boards.text import interval, number, percent
 from zoo.errors import RecordError
 from zoo.protocols import load_protocol
 from zoo.results import save_record
-from zoo.results.record import Estimate, LabelAudit, ProtocolUsed
+from zoo.results.record import Coverage, Estimate, LabelAudit, ProtocolUsed
 
 REF = "disfa-intensity-5fold@1"
 
@@ -107,6 +107,29 @@ def test_the_table_on_screen_says_what_must_be_known() -> None:
         "in-sample (all 27 subjects)", "rehearsal", "INCOMPLETE", "mean over folds",
     ):  # fmt: skip
         assert words in text
+
+
+def test_a_mean_that_counts_undefined_values_as_0_says_so_on_screen() -> None:
+    protocol = load_protocol(REF)
+    record = make_record("m", 0.5)
+    assert "undefined values" not in result_table(record, protocol)
+    view = record.views[0]
+    scores = tuple(
+        s.model_copy(update={"mean": Estimate(value=0.4, low=None, high=None)}) if s.metric == "icc31" else s
+        for s in view.scores
+    )
+    partly = record.model_copy(update={"views": (view.model_copy(update={"scores": scores}),)})
+    assert "count as 0 in the means; left out: ICC(3,1) 0.500" in result_table(partly, protocol)
+
+
+def test_another_release_of_the_owners_size_is_said_to_be_altered() -> None:
+    protocol = load_protocol(REF)
+    whole = Coverage(expected=1000, samples=1000, detected=1000, undetected=0, undecodable=0)
+    record = make_record("m", 0.5, coverage=whole)
+    record = record.model_copy(update={"dataset": _dataset(complete=False)})
+    assert "ALTERED copy" in result_table(record, protocol)
+    damaged = record.model_copy(update={"coverage": whole.model_copy(update={"undecodable": 2})})
+    assert "INCOMPLETE copy: 1000 samples of 1000, 2 of them not decoded" in result_table(damaged, protocol)
 
 
 def test_tuned_thresholds_and_a_doubtful_label_order_are_said_on_screen() -> None:

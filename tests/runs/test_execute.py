@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.helpers.tiny import LABELS, tiny_pictures, tiny_registry
+from zoo.runs.evaluate import Settings, evaluate
 from zoo.runs.execute import Columns, Crops, run_units
 from zoo.runs.predictions import Unit
 
@@ -36,3 +39,15 @@ def test_a_store_that_fails_ends_decoding_and_inference() -> None:
     with pytest.raises(OSError, match="No space"):  # the traceback keeps the frames alive, as an error on its way does
         run_units(prepared(), stream, full, ["au-intensity/AU01"], batch=2, done=lambda _: None)
     assert ended == ["inference", "decoding"]
+
+
+def test_a_result_with_a_picture_that_cannot_be_decoded_is_not_complete(tmp_path: Path) -> None:
+    registry = [tiny_registry(tmp_path)]
+    root = tiny_pictures(tmp_path / "pictures", 4)
+    settings = Settings(resamples=20)
+    assert evaluate("tiny", "folder", root=root, registry=registry, settings=settings).record.dataset.complete
+    picture = root / LABELS[0] / "00003.png"
+    picture.write_bytes(picture.read_bytes()[:40])
+    record = evaluate("tiny", "folder", root=root, registry=registry, settings=settings).record
+    assert (record.coverage.samples, record.coverage.undecodable) == (12, 1)
+    assert not record.dataset.complete

@@ -74,9 +74,17 @@ def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
     if len(protocol.folds) > 1 and (score := record.score(primary.metric, other)):
         lines.append(f"{title}, {AGGREGATION_TITLES[other]}: {interval(score.mean)}")
     main = record.score(primary.metric, primary.aggregation)
-    if main and main.undefined:
-        strict = number(main.mean_strict.value)
-        lines.append(f"{title} is undefined for {main.undefined} labels; counted as 0 the mean is {strict}")
+    # A mean that counts undefined values as 0 is not that of the column above it.
+    left_out = [
+        f"{METRIC_TITLES[s.metric]} {number(s.mean_defined.value)}"
+        for s in record.views[0].scores
+        if s.aggregation == primary.aggregation and number(s.mean.value) != number(s.mean_defined.value)
+    ]
+    if left_out:
+        lines.append(
+            "undefined values (a label without a positive, or constant, in a fold) count as 0 in the means; left out: "
+            + ", ".join(left_out)
+        )
     if main and record.model.missing_labels and main.mean_missing_zero:
         lines.append(f"labels that the model lacks counted as 0: {title} {interval(main.mean_missing_zero)}")
     for score in record.tuned.scores if record.tuned else ():
@@ -102,8 +110,11 @@ def result_notes(record: ResultRecord, protocol: ProtocolFile) -> list[str]:
     lines.append(flag + (f" ({record.contamination_note})" if record.contamination_note else ""))
     if record.dataset.synthetic:
         lines.append("rendered faces: a rehearsal, not a measurement on people")
-    if not record.dataset.complete:
-        lines.append(f"INCOMPLETE copy: {cover.samples} samples of {cover.expected or 'an unknown number'}")
+    if not record.dataset.complete and cover.samples == cover.expected and not cover.undecodable:
+        lines.append("ALTERED copy: as many samples as the owners', and other labels: zoo.check says which")
+    elif not record.dataset.complete:
+        text = f"INCOMPLETE copy: {cover.samples} samples of {cover.expected or 'an unknown number'}"
+        lines.append(text + (f", {cover.undecodable} of them not decoded" if cover.undecodable else ""))
     if record.model.status == "unverified":
         lines.append("the entry is unverified: nobody has yet run its check on the real file")
     used = record.runtime
