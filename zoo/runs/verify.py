@@ -62,7 +62,7 @@ def verify_entry(
         registry: Where it comes from.
         offline: Make no request.
         faces: Folder of pictures for an entry that leaves open how an output is read; None for rendered faces.
-        tell: Called with a line for each thing that was found right, or that cannot be run here.
+        tell: Called with a line for each thing that was found right, looks odd, or cannot be run here.
 
     Returns:
         The evidence.
@@ -75,6 +75,7 @@ def verify_entry(
     """
     from zoo.models import apply_outputs
     from zoo.results.environment import capture_code, capture_environment
+    from zoo.runs.doubts import find_doubts
     from zoo.weights import locate
 
     if entry.preprocess is None or not entry.runnable:
@@ -92,6 +93,8 @@ def verify_entry(
         runtimes, tensors = _run_everywhere(entry, fold, paths, crops, tell)
         found += runtimes
         if not golden:
+            for doubt in find_doubts(entry, tensors):
+                tell(f"warning: {doubt}")
             for task, values in apply_outputs(entry, tensors).items():
                 golden[task] = tuple(tuple(round(float(x), 4) for x in row) for row in values)
     return Evidence(
