@@ -77,6 +77,7 @@ FAMILIES = {
     "timm": "zoo.models.timm_model",
     "hf-vit": "zoo.models.hf_vit",
     "openface3": "zoo.models.openface3",
+    "dan": "zoo.models.dan",
     "jaa-net": "zoo.models.jaa_net",
     "me-graphau": "zoo.models.me_graphau",
     "opengraphau": "zoo.models.opengraphau",
