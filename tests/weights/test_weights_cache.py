@@ -286,3 +286,11 @@ def test_notes_are_data_and_a_broken_one_is_no_matter(hub, weights, file_of):
     assert json.loads(note.read_text())["size"] == len(weights)
     note.write_text("{")
     assert cached(file) is not None
+
+
+def test_a_file_of_the_users_own_entry_is_not_to_be_fetched(weights, file_of, tmp_path):
+    file = file_of(weights, "path:absent.onnx")
+    with pytest.raises(WeightsMissingError) as caught:
+        locate(file, entry="net", base=tmp_path)
+    assert caught.value.fix is not None
+    assert "correct path:" in caught.value.fix and "zoo.fetch" not in caught.value.fix

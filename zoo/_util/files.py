@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,17 +68,12 @@ def exclusive(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that replaces it when the block ends well and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    temporary.touch(exist_ok=False)  # with the mode of any other new file
     try:
         yield temporary
         with temporary.open("rb") as file:  # a crash after the rename must not leave an empty file
             os.fsync(file.fileno())
-        # mkstemp makes files private; what it replaces should have the mode of any other new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     finally:
         with suppress(FileNotFoundError):

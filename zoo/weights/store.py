@@ -201,6 +201,8 @@ def _failure(file: WeightFile, entry: str, tried: list[_Tried], offline: str | N
         elif all(isinstance(error, HashMismatchError) for error in errors):
             kind = HashMismatchError
             again += "; if it stays like this, the file has changed where it is published: report it to the registry"
+        if all(text.startswith("path:") for text, _ in tried):  # the user's own entry: nothing to fetch
+            again = "correct path: (from the registry file's folder) or the hash in your entry"
         fixes.append(f"then: {again}" if fixes else again)
     fixes.append(f"or put the file at {cache_path(file)} yourself (it is checked like any other)")
     lines = [f"{text}: {error.what}" + (f"; {error.why}" if error.why else "") for text, error in tried]
