@@ -85,6 +85,7 @@ FAMILIES = {
     "emonet": "zoo.models.emonet",
     "emo-affectnet": "zoo.models.emo_affectnet",
     "py-feat-multitask": "zoo.models.py_feat_multitask",
+    "py-feat-classifiers": "zoo.models.py_feat",
 }
 """Family -> module with its ``FAMILY``. Packages add more by the entry point group ``zoo.families``."""
 
@@ -105,9 +106,9 @@ def load_family(name: str) -> Family:
 
 # Which of several files of one role serves a runtime, best first. A format that is not listed cannot serve it.
 _FORMATS: dict[str, tuple[FileFormat, ...]] = {
-    "onnxruntime": ("onnx", "safetensors", "torch", "keras-hdf5", "json"),
-    "openvino": ("openvino-ir", "onnx", "safetensors", "torch", "keras-hdf5", "tflite", "json"),
-    "torch": ("safetensors", "torch", "keras-hdf5", "onnx", "json"),
+    "onnxruntime": ("onnx", "safetensors", "torch", "skops", "keras-hdf5", "json"),
+    "openvino": ("openvino-ir", "onnx", "safetensors", "torch", "skops", "keras-hdf5", "tflite", "json"),
+    "torch": ("safetensors", "torch", "skops", "keras-hdf5", "onnx", "json"),
 }
 
 

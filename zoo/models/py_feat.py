@@ -1,28 +1,40 @@
-"""Py-Feat's published AU and expression classifiers, read from its skops files, on Py-Feat's own features.
+"""Family ``py-feat-classifiers``: Py-Feat's AU and expression classifiers (skops files) behind its landmark network.
 
-A face is described by 5408 numbers of HOG on its aligned, masked 112x112 crop, and by 68 landmarks in that crop. HOG is
-standardised and projected (PCA), once for the upper face, the lower and the whole; the landmarks follow as they are. A
-classifier for each AU reads one of the three: boosted trees (``xgb_au``) or a linear support vector machine
+| role | file | what it does |
+|---|---|---|
+| ``landmarks`` | ``mobilefacenet_model_best.pth.tar``, ``{"state_dict": ...}`` | 68 points of a face crop |
+| ``model`` | ``xgb_au_classifier_v2.skops``, ``svm_au_classifier*.skops``, ``svm_emo_classifier.skops`` | the answers |
+
+The face is aligned by its landmarks, masked by their hull and described by 5408 numbers of HOG. HOG is standardised and
+projected (PCA), once for the upper face, the lower and the whole; the landmarks follow, in whole pixels of the aligned
+face. A classifier for each AU reads one of the three: boosted trees (``xgb_au``) or a linear support vector machine
 (``svm_au``); ``svm_emo`` has one support vector machine an expression, on the whole face.
 
-The 68 landmarks are those of Py-Feat's own network, which is not here, so that no picture-to-label contract is
-declared; with other landmarks the numbers would be others. Formats and constants: ``SL_test.py``, ``EmoSL_test.py``,
-``detector.py`` and ``HOGLayer`` of cosanlab/py-feat at 5d235ef. Trees: XGBoost's model schema (``doc/model.schema``).
+The output ``scores`` holds probabilities of trees and margins of support vector machines. Py-Feat answers with the
+classes of the latter, 0 or 1: whether the margin is above 0. Formats and constants: ``SL_test.py``, ``EmoSL_test.py``
+and ``detector.py`` of cosanlab/py-feat at 5d235ef. Trees: XGBoost's model schema (``doc/model.schema``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo._util.optional import need
 from zoo.errors import ContractError
+from zoo.models.base import Family, Files, Graph, check_columns, output_roles, the_file
 from zoo.models.ubjson import read_ubjson
+from zoo.registry.labels import Task
+from zoo.registry.schema import ModelEntry
 from zoo.weights.skops import SkopsObject, read_skops
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Floats = NDArray[np.float64]
 Region = Literal["upper", "lower", "full"]
@@ -57,68 +69,39 @@ _ALLOWED = frozenset({
 })  # fmt: skip
 
 
-def hog(faces: NDArray[np.floating]) -> Floats:
-    """Computes the histograms of oriented gradients.
-
-    Central differences (0 at the border), the channel with the largest gradient a pixel, hard bins, means over cells,
-    blocks of 2x2 cells normalised by L2-Hys (cut at 0.2), as scikit-image does.
-
-    Args:
-        faces: ``[n, 112, 112, channels]``, aligned and masked, values in 0..1.
-
-    Returns:
-        ``[n, 5408]``.
-
-    Raises:
-        ContractError: Another shape.
-    """
-    if faces.ndim != 4 or faces.shape[1:3] != (SIDE, SIDE):
-        raise ContractError(f"Py-Feat's HOG takes [n, {SIDE}, {SIDE}, channels], not {list(faces.shape)}")
-    image = faces.astype(np.float64)
-    down, right = np.zeros_like(image), np.zeros_like(image)
-    down[:, 1:-1] = image[:, 2:] - image[:, :-2]
-    right[:, :, 1:-1] = image[:, :, 2:] - image[:, :, :-2]
-    strongest = np.hypot(down, right).argmax(-1)[..., None]
-    down, right = (np.take_along_axis(g, strongest, -1)[..., 0] for g in (down, right))
-    angle = np.rad2deg(np.arctan2(down, right)) % 180
-    bins = np.clip((angle / (180 / BINS)).astype(np.int64), 0, BINS - 1)
-    cells = SIDE // CELL
-    spread = np.eye(BINS)[bins] * np.hypot(down, right)[..., None]
-    histogram = spread.reshape(-1, cells, CELL, cells, CELL, BINS).mean((2, 4))
-    windows = np.lib.stride_tricks.sliding_window_view(histogram, (BLOCK, BLOCK), axis=(1, 2))
-    blocks = windows.transpose(0, 1, 2, 4, 5, 3)
-    for limit in (0.2, None):
-        blocks = blocks / np.sqrt((blocks**2).sum((3, 4, 5), keepdims=True) + 1e-10)
-        blocks = blocks if limit is None else np.minimum(blocks, limit)
-    return np.ascontiguousarray(blocks.reshape(len(faces), HOG))
-
-
 @dataclass(frozen=True)
 class Projection:
-    """A scaler and a PCA: ``((x - shift) / scale - mean) @ components.T``, divided by ``whitening``."""
+    """A scaler and a PCA in one: ``(x - centre) @ weight.T``; ``[5408]`` and ``[components, 5408]``."""
 
-    shift: Floats
-    scale: Floats
-    mean: Floats
-    components: Floats
-    whitening: Floats
-
-    def __call__(self, features: Floats) -> Floats:
-        """Projects ``[n, 5408]`` to ``[n, components]``."""
-        result: Floats = ((features - self.shift) / self.scale - self.mean) @ self.components.T / self.whitening
-        return result
+    centre: Floats
+    weight: Floats
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear classifier of two classes."""
+    """A linear classifier of two classes: the second where ``features @ weight + bias`` is above 0."""
 
     weight: Floats
     bias: float
 
-    def __call__(self, features: Floats) -> Floats:
-        """Returns 0 or 1, ``[n]``: as Py-Feat, no score."""
-        return (features @ self.weight + self.bias > 0).astype(np.float64)
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree: its nodes' arrays, a child after its parent.
+
+    Attributes:
+        left: Child where the feature is below the threshold; -1 at a leaf.
+        right: The other child.
+        feature: Which one a node reads.
+        threshold: Of a node, or a leaf's value; float32, as XGBoost compares.
+        depth: Steps from the root to the deepest leaf.
+    """
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: NDArray[np.float32]
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -127,29 +110,13 @@ class Trees:
 
     Attributes:
         start: Margin before the first tree.
-        trees: For each: left child (-1 at a leaf), right child, feature, threshold (a leaf's value), default left.
+        trees: The leaves reached are added up.
         hinge: The margin's sign is the answer, else its sigmoid.
     """
 
     start: float
-    trees: tuple[tuple[NDArray[Any], ...], ...]
+    trees: tuple[Tree, ...]
     hinge: bool
-
-    def __call__(self, features: Floats) -> Floats:
-        """Returns probabilities (hinge: 0 or 1), ``[n]``; float32 inside, as XGBoost computes."""
-        x = features.astype(np.float32)
-        margin = np.full(len(x), self.start, np.float32)
-        rows = np.arange(len(x))
-        for left, right, feature, threshold, default in self.trees:
-            node = np.zeros(len(x), np.int64)
-            while (inner := left[node] >= 0).any():
-                value = x[rows, feature[node]]
-                go_left = np.where(np.isnan(value), default[node] != 0, value < threshold[node])
-                node = np.where(inner, np.where(go_left, left[node], right[node]), node)
-            margin += threshold[node]
-        if self.hinge:
-            return (margin > 0).astype(np.float64)
-        return 1 / (1 + np.exp(-margin.astype(np.float64)))
 
 
 @dataclass(frozen=True)
@@ -158,33 +125,11 @@ class Classifiers:
 
     Attributes:
         projections: Region -> scaler and PCA.
-        models: Label -> region and classifier.
+        models: Label -> region and classifier; all of one kind.
     """
 
     projections: dict[Region, Projection]
     models: dict[str, tuple[Region, Linear | Trees]]
-
-    def predict(self, features: Floats, landmarks: NDArray[np.number]) -> dict[str, Floats]:
-        """Predicts faces.
-
-        Args:
-            features: :func:`hog`, ``[n, 5408]``.
-            landmarks: 68 points in pixels of the aligned crop, whole numbers as Py-Feat cuts them, ``[n, 68, 2]``.
-
-        Returns:
-            Label -> ``[n]``: probabilities of the trees, 0 or 1 of a support vector machine.
-
-        Raises:
-            ContractError: Other shapes.
-        """
-        if features.ndim != 2 or features.shape[1] != HOG or landmarks.shape != (len(features), 68, 2):
-            raise ContractError(
-                f"Py-Feat's classifiers take HOG [n, {HOG}] and landmarks [n, 68, 2], "
-                f"not {list(features.shape)} and {list(landmarks.shape)}"
-            )
-        points = landmarks.reshape(len(features), LANDMARKS).astype(np.float64)
-        joined = {region: np.hstack([p(features), points]) for region, p in self.projections.items()}
-        return {label: model(joined[region]) for label, (region, model) in self.models.items()}
 
 
 def read_classifiers(path: Path) -> Classifiers:
@@ -222,7 +167,7 @@ def _classifiers(parts: Mapping[str, Any]) -> Classifiers:
     models: dict[str, tuple[Region, Linear | Trees]] = {}
     for name, label in names.items():
         region: Region = "full" if emotions else _REGIONS[kind].get(label, "full")
-        width = len(projections[region].components) + LANDMARKS
+        width = len(projections[region].weight) + LANDMARKS
         models[label] = region, (_trees if kind == "xgb" else _linear)(found[name], width)
     return Classifiers(projections, models)
 
@@ -236,14 +181,13 @@ def _array(holder: SkopsObject, name: str, *shape: int) -> Floats:
 
 def _projection(scaler: SkopsObject, pca: SkopsObject) -> Projection:
     count = len(pca.state["components_"])
-    with_mean, with_std = scaler.state["with_mean"], scaler.state["with_std"]
-    return Projection(
-        shift=_array(scaler, "mean_", HOG) if with_mean else np.zeros(HOG),
-        scale=_array(scaler, "scale_", HOG) if with_std else np.ones(HOG),
-        mean=_array(pca, "mean_", HOG),
-        components=_array(pca, "components_", count, HOG),
-        whitening=np.sqrt(_array(pca, "explained_variance_", count)) if pca.state["whiten"] else np.ones(count),
-    )
+    shift = _array(scaler, "mean_", HOG) if scaler.state["with_mean"] else np.zeros(HOG)
+    scale = _array(scaler, "scale_", HOG) if scaler.state["with_std"] else np.ones(HOG)
+    spread = _array(pca, "explained_variance_", count) if pca.state["whiten"] else np.ones(count)
+    if (scale <= 0).any() or (spread <= 0).any():
+        raise ValueError("a scale that is not above 0")
+    weight = _array(pca, "components_", count, HOG) / np.sqrt(spread)[:, None] / scale
+    return Projection(shift + _array(pca, "mean_", HOG) * scale, weight)
 
 
 def _linear(model: SkopsObject, width: int) -> Linear:
@@ -278,26 +222,52 @@ def _trees(model: SkopsObject, width: int) -> Trees:
     return Trees(base if hinge else float(np.log(base / (1 - base))), tuple(_tree(t, width) for t in rounds), hinge)
 
 
-def _tree(tree: Mapping[str, Any], width: int) -> tuple[NDArray[Any], ...]:
-    left, right, feature, threshold, default = (
-        np.asarray(tree[k])
-        for k in ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+def _tree(tree: Mapping[str, Any], width: int) -> Tree:
+    left, right, feature, threshold = (
+        np.asarray(tree[k]) for k in ("left_children", "right_children", "split_indices", "split_conditions")
     )
     count = len(left)
     inner = left >= 0
     own = np.arange(count)
     # A child has a higher number than its parent, so that no walk can go round in a circle.
     forward = (left[inner] > own[inner]) & (right[inner] > own[inner]) & (left[inner] < count) & (right[inner] < count)
-    if not count or {len(right), len(feature), len(threshold), len(default)} != {count} or not forward.all():
+    if not count or {len(right), len(feature), len(threshold)} != {count} or not forward.all():
         raise ValueError("a tree whose nodes do not hang together")
     if (feature[inner] >= width).any() or (feature < 0).any() or not np.isfinite(threshold).all():
         raise ValueError("a tree that reads a feature that is not there, or a threshold that is not finite")
     if np.any(tree.get("split_type", 0)):
         raise ValueError("a tree that splits by categories")
-    return (
-        left.astype(np.int64),
-        right.astype(np.int64),
-        feature.astype(np.int64),
-        threshold.astype(np.float32),
-        default,
-    )
+    depth = np.zeros(count, np.int64)
+    for node in np.flatnonzero(inner):
+        depth[[left[node], right[node]]] = depth[node] + 1
+    return Tree(
+        left.astype(np.int64), right.astype(np.int64), feature.astype(np.int64), threshold.astype(np.float32),
+        int(depth.max()),
+    )  # fmt: skip
+
+
+def roles(entry: ModelEntry, tasks: Sequence[Task]) -> set[str]:
+    """Returns the roles of the files: the landmark network goes with every classifier."""
+    return output_roles(entry, tasks) | {"landmarks"}
+
+
+def _build(entry: ModelEntry, files: Files, task: Task) -> nn.Module:
+    need("torch", f"{entry.name} is a torch structure")
+    from zoo.models.checkpoints import load_strictly, read_state_dict
+    from zoo.models.networks.mobilefacenet import MobileFaceNet
+    from zoo.models.networks.py_feat_classifiers import PyFeatClassifiers
+
+    classifiers = read_classifiers(the_file(entry, files, entry.output(task).role)[1])
+    check_columns(entry, task, tuple(classifiers.models))
+    file, path = the_file(entry, files, "landmarks")
+    landmarks = MobileFaceNet()
+    load_strictly(landmarks, read_state_dict(file, path), path)
+    return PyFeatClassifiers(landmarks, classifiers).eval()
+
+
+def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
+    """Describes the two files as one torch module with the output ``scores``."""
+    return Graph(torch=lambda: _build(entry, files, tasks[0]))
+
+
+FAMILY = Family(graph=graph, roles=roles)

@@ -19,7 +19,7 @@ NAME = r"^[a-z0-9][a-z0-9.-]*$"
 
 RuntimeName = Literal["onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-FileFormat = Literal["onnx", "safetensors", "torch", "keras-hdf5", "tflite", "openvino-ir", "json"]
+FileFormat = Literal["onnx", "safetensors", "torch", "skops", "keras-hdf5", "tflite", "openvino-ir", "json"]
 
 
 class Frozen(BaseModel):

@@ -23,7 +23,8 @@ def columns(entry: ModelEntry, tasks: Sequence[Task]) -> list[tuple[str, Kind]]:
 
     ``frame`` counts from 1 and ``timestamp`` is in seconds, as in OpenFace; both are empty for pictures. ``confidence``
     is the detector's score. ``chosen`` marks the face that counts by the model's contract. Intensities are ``AU01_r``,
-    decisions on occurrence ``AU01_c`` with their probabilities ``AU01_p``; ``expression`` names the greatest class.
+    decisions on occurrence ``AU01_c`` with the scores ``AU01_p`` that they rest on, mostly probabilities;
+    ``expression`` names the greatest class.
     """
     head: list[tuple[str, Kind]] = [
         ("file", "text"), ("frame", "whole"), ("timestamp", "time"), ("face_id", "whole"), ("success", "whole"),

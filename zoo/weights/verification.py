@@ -22,9 +22,11 @@ _LOOKS_LIKE = {
     "onnx": ("onnx", "unknown"),
     "safetensors": ("safetensors",),
     "torch": ("torch", "pickle"),
+    "skops": ("zip",),
     "keras-hdf5": ("hdf5",),
     "tflite": ("tflite",),
     "openvino-ir": ("xml", "zip", "unknown"),
+    "json": ("json",),
 }
 # A clock tick of the file system: a change within the same one would leave the times as they are.
 _TICK_S = 0.02
