@@ -137,12 +137,13 @@ def _score_predictions(given: Arguments) -> int:
 
     from tabulate import tabulate
 
-    from zoo.boards.text import AGGREGATION_TITLES, METRIC_TITLES, interval
+    from zoo.boards.text import AGGREGATION_TITLES, FLAG_TITLES, METRIC_TITLES, interval
     from zoo.datasets import load_index
     from zoo.protocols import load_protocol
-    from zoo.protocols.rules import assign_folds
+    from zoo.protocols.rules import assign_folds, readiness
     from zoo.registry import load_registry
     from zoo.runs.challenge import Part, multitask_scores
+    from zoo.runs.checkpoints import assign_checkpoints
     from zoo.runs.predictions import predictions_key, read_predictions
     from zoo.runs.scoring import as_stored, output_for, score_predictions
 
@@ -167,8 +168,9 @@ def _score_predictions(given: Arguments) -> int:
                 why=f"their manifest is {key['manifest'][:16]}..., this copy's is {index.manifest[:16]}...",
                 fix="root=<the copy that they were made from>, or run zoo.eval on this one",
             )  # fmt: skip
+        folds = assign_folds(protocol, index)
         scored = score_predictions(
-            read_predictions(file), index, protocol, assign_folds(protocol, index),
+            read_predictions(file), index, protocol, folds,
             as_stored(output_for(protocol, entry)[0], key),
             resamples=given.resamples, seed=given.seed,
         )  # fmt: skip
@@ -185,6 +187,13 @@ def _score_predictions(given: Arguments) -> int:
         say(
             f"{entry.name} on {protocol.ref}, {scored.coverage.samples} samples, {scored.coverage.detected} with a face"
         )
+        flag, why = assign_checkpoints(entry, protocol, index, folds, key.get("checkpoint")).contamination
+        say(f"training data: {FLAG_TITLES[flag]}" + (f" ({why})" if why else ""))
+        if index.synthetic:
+            say("rendered faces: a rehearsal, not a measurement on people")
+        if scored.missing_labels:
+            say(f"labels that the model does not give: {', '.join(scored.missing_labels)}")
+        say(readiness(protocol, index))
     totals = multitask_scores(parts)
     if given.format == "json":
         put(json.dumps(documents, indent=1))

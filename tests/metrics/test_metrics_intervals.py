@@ -317,3 +317,16 @@ def test_holm_is_the_step_down_rule() -> None:
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
     assert holm([None, 0.04, None]) == [None, 0.04, None]
+
+
+def test_a_difference_lies_where_differences_can_be() -> None:
+    """Two correlations differ by 2 at most; with few people the studentised interval reaches beyond, and is cut."""
+    ends = []
+    for seed in range(40):
+        few = {**data(people=5, frames=4, seed=seed), "folds": np.zeros(20, int)}
+        other = {**few, "prediction": np.random.default_rng(seed).normal(size=(20, 2))}
+        found = paired_difference(scored(("pcc",), **few), scored(("pcc",), **other), "pcc")
+        if found.low is not None and found.high is not None:
+            ends += [found.low, found.high]
+    assert -2 <= min(ends) <= max(ends) <= 2
+    assert {-2.0, 2.0} & set(ends)

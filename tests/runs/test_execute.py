@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny import LABELS, tiny_pictures, tiny_registry
+from zoo import score
 from zoo.runs.evaluate import Settings, evaluate
 from zoo.runs.execute import Columns, Crops, run_units
 from zoo.runs.predictions import Unit
@@ -45,9 +46,22 @@ def test_a_result_with_a_picture_that_cannot_be_decoded_is_not_complete(tmp_path
     registry = [tiny_registry(tmp_path)]
     root = tiny_pictures(tmp_path / "pictures", 4)
     settings = Settings(resamples=20)
-    assert evaluate("tiny", "folder", root=root, registry=registry, settings=settings).record.dataset.complete
+    done = evaluate("tiny", "folder", root=root, registry=registry, settings=settings)
+    assert done.record.dataset.complete
     picture = root / LABELS[0] / "00003.png"
     picture.write_bytes(picture.read_bytes()[:40])
     record = evaluate("tiny", "folder", root=root, registry=registry, settings=settings).record
     assert (record.coverage.samples, record.coverage.undecodable) == (12, 1)
     assert not record.dataset.complete
+
+
+def test_scores_of_stored_predictions_say_what_they_are_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, root = tiny_registry(tmp_path), tiny_pictures(tmp_path / "pictures", 4)
+    done = evaluate("tiny", "folder", root=root, registry=[registry], settings=Settings(resamples=20))
+    words = [f"predictions={done.predictions}", f"root={root}", f"registry={registry}", "resamples=20"]
+    assert score.main(words) == 0
+    said = capsys.readouterr().err
+    assert "training data: unknown (nothing is known of where the images of a user's folder come from)" in said
+    assert f"{done.record.protocol.ref}: 12 samples, complete" in said

@@ -671,7 +671,11 @@ def paired_difference(
         return Difference(0.0, 0.0, 0.0, 1.0)
     clusters = first.n_clusters if label is None else int((first._coded[:, first.labels.index(label), 0] > 0).sum())
     tested = interval(found, target, "identity") if clusters >= MIN_CLUSTERS else Interval(None, None)
-    return Difference(value, tested.low, tested.high, tested.p)
+    if tested.low is None or tested.high is None:
+        return Difference(value, None, None, tested.p)
+    # Two correlations are at most 2 apart and two shares at most 1; an interval of few people may reach beyond.
+    most = {"fisher": 2.0, "arcsine": 1.0}.get(METRICS[metric].scale or "", np.inf)
+    return Difference(value, max(tested.low, -most), min(tested.high, most), tested.p)
 
 
 def _check_same(first: Evaluation, second: Evaluation) -> None:

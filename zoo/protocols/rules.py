@@ -207,7 +207,7 @@ def check_fold_binding(entry: ModelEntry, protocol: ProtocolFile) -> None:
         raise UsageError(
             f"'{entry.name}' cannot be scored under {protocol.ref}: its checkpoints follow the folds of {follows}",
             why="each of them may score only the subjects that it was not trained on",
-            fix=f"protocol={bindings[0].protocol}",
+            fix=f"protocol={bindings[0].protocol}, or fold={bindings[0].name}: that checkpoint alone, for everyone",
         )
     for fold in protocol.folds:
         mine = [b for b in own if b.name == fold.name]
