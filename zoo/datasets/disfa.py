@@ -75,7 +75,7 @@ _FRAME_FILE = re.compile(r"(?:.*[^0-9])?([0-9]{1,9})")
 _UNNAMED_CAMERA = frozenset({"images", "image", "imgs", "img", "frames"})
 
 # Changes of value from which two label files of one content are no coincidence: each is at one of thousands of frames.
-_TELLING = 8
+_TELLING = 12
 
 WITHOUT = "every DISFA protocol runs without it, and its record says that the copy is incomplete"
 
