@@ -59,13 +59,16 @@ class _Block:
     frame: array[int] = field(default_factory=lambda: array("i"))
 
     def drop_repeated(self, name: str, audit: Audit) -> None:
-        """Keeps the first row of an image that is listed more than once; rows that disagree leave it not labelled."""
+        """Keeps the first row of a face that is listed more than once; rows that disagree leave it not labelled.
+
+        A photograph may show several people: the same file with another box is another face.
+        """
         if len(set(self.file)) == len(self.file):
             return
-        first: dict[str, int] = {}
+        first: dict[tuple[str, bytes], int] = {}
         clash: set[int] = set()
         for row, file in enumerate(self.file):
-            kept = first.setdefault(file, row)
+            kept = first.setdefault((file, self.box[4 * row : 4 * row + 4].tobytes()), row)
             mine, other = (self.affect[2 * r : 2 * r + 2].tobytes() for r in (kept, row))  # bytes: NaN equals NaN
             if self.expression[kept] != self.expression[row] or mine != other:
                 clash.add(kept)
@@ -74,6 +77,8 @@ class _Block:
             self.affect[2 * row : 2 * row + 2] = array("f", (math.nan, math.nan))
         rows = list(first.values())
         twice = len(self.file) - len(rows)
+        if not twice:
+            return
         text = f"{name}: {twice} rows repeat an image"
         if clash:
             audit.warning(
