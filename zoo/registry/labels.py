@@ -32,14 +32,6 @@ _EXPRESSION_ALIASES = {
 
 AFFECT = ("valence", "arousal")
 
-AU_NAMES = {
-    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
-    7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser", 11: "nasolabial deepener",
-    12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser", 20: "lip stretcher",
-    23: "lip tightener", 24: "lip pressor", 25: "lips part", 26: "jaw drop", 28: "lip suck", 43: "eyes closed",
-    45: "blink",
-}  # fmt: skip
-
 
 def au_label(number: int) -> str:
     """Returns the label of an action unit: ``au_label(1) == 'AU01'``."""

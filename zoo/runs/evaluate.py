@@ -93,6 +93,14 @@ def quiet(text: str) -> None:
     del text
 
 
+def nothing_scored(protocol: ProtocolFile, index: Index) -> DatasetError:
+    """Returns the error of a copy in which no sample belongs to a protocol's folds."""
+    return DatasetError(
+        f"nothing in this copy of {index.dataset} is scored by {protocol.ref}", where=str(index.root),
+        fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
+    )  # fmt: skip
+
+
 class _Models:
     """The sessions of an entry, one a fold where its checkpoints are bound to folds, opened when first needed."""
 
@@ -192,10 +200,7 @@ def evaluate_entry(
     labels_scored(as_coded(protocol, index), output)
     folds = assign_folds(protocol, index)
     if not (folds >= 0).any():
-        raise DatasetError(
-            f"nothing in this copy of {index.dataset} is scored by {protocol.ref}", where=str(index.root),
-            fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
-        )  # fmt: skip
+        raise nothing_scored(protocol, index)
 
     checkpoints = assign_checkpoints(entry, protocol, index, folds, settings.fold)
     models = _Models(entry, protocol, settings, registry, checkpoints.names)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from zoo._util.files import canonical_json, content_hash, sha256_of, write_text,
 from zoo.errors import DatasetError, MissingError, UsageError, ZooError
 from zoo.models.openface_svr import models_hash
 from zoo.registry.schema import ModelEntry
-from zoo.runs.evaluate import Evaluated, Settings, progress_bar, quiet
+from zoo.runs.evaluate import Evaluated, Settings, nothing_scored, progress_bar, quiet
 from zoo.runs.openface import DETAILS, predictions_from_openface_csv, units_of
 from zoo.runs.openface_score import Made, refuse_settings, score_openface
 
@@ -390,10 +389,7 @@ def evaluate_openface(
     program = find_program(binary)
     rows = np.flatnonzero(assign_folds(protocol, index) >= 0).tolist()
     if not rows:
-        raise DatasetError(
-            f"nothing in this copy of {index.dataset} is scored by {protocol.ref}", where=str(index.root),
-            fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
-        )  # fmt: skip
+        raise nothing_scored(protocol, index)
     files, made = run_openface(
         index, rows, program, entry,
         au_models=au_models, fresh=settings.fresh, progress=progress, tell=tell,
