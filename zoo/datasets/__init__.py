@@ -246,8 +246,8 @@ class IntegrityReport:
         """Returns samples by split; empty where the dataset has none."""
         import numpy as np
 
-        names, counts = np.unique(self.index.split, return_counts=True)
-        return {str(s): int(n) for s, n in zip(names, counts, strict=True) if s}
+        names, place = self.index.split.distinct()
+        return {s: n for s, n in zip(names, np.bincount(place).tolist(), strict=True) if s}
 
     def text(self, protocols: Sequence[str] | None = None) -> str:
         """Returns the report as plain lines.

@@ -1,7 +1,7 @@
 """What every dataset gives: an index of samples, labels by name, findings about the copy, and the pictures.
 
-An index is built once by reading the tree, and is plain numpy columns, so that it costs the same memory a frame
-whatever the dataset. Frames are always integers and 1-based where the owners number them so; pictures are addressed
+An index is built once by reading the tree, block by block into columns that lie in files, so that its memory does not
+grow with the frames. Frames are always integers and 1-based where the owners number them so; pictures are addressed
 by (file, position in file), so that an extracted frame and a video frame are the same sample.
 """
 
@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.datasets.text import Text
 from zoo.errors import ImageError
 from zoo.registry.labels import Task
 
@@ -59,6 +60,9 @@ class Labels:
 class Index:
     """The samples of one copy of a dataset, in a fixed order (subject, sequence, frame).
 
+    The columns are read-only, and may be parts of a file that the system maps into memory. Text may be given as any
+    sequence of str.
+
     Attributes:
         dataset: Name, such as ``disfa``.
         root: Where the copy is.
@@ -84,16 +88,20 @@ class Index:
     manifest: str
     identities: str
     synthetic: bool
-    subject: NDArray[np.str_]
-    sequence: NDArray[np.str_]
+    subject: Text
+    sequence: Text
     frame: NDArray[np.int32]
-    split: NDArray[np.str_]
-    file: NDArray[np.str_]
+    split: Text
+    file: Text
     position: NDArray[np.int32]
     labels: dict[Task, Labels]
     box: NDArray[np.float32] | None = None
     findings: tuple[Finding, ...] = field(default=())
     options: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "sequence", "split", "file"):
+            object.__setattr__(self, name, Text.of(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -101,7 +109,7 @@ class Index:
     @property
     def subjects(self) -> list[str]:
         """Sorted subject names."""
-        return sorted(set(self.subject.tolist()) - {""})
+        return [name for name in self.subject.distinct()[0] if name]
 
 
 class Dataset(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from zoo._util.files import atomic_path, canonical_json, zoo_home
 from zoo.datasets.base import Finding, Index, Labels
-from zoo.datasets.reader import plain
+from zoo.datasets.reader import Columns, plain
 
 _TEXT = ("subject", "sequence", "split", "file")
 _NUMBERS = ("frame", "position")
+_ROWS = 1 << 14
+"""Rows that are in memory at once while an index is written or read: some MiB."""
 
 
 def tree_key(root: Path, dataset: str, options: Mapping[str, str], unread: Set[str] = frozenset()) -> str:
@@ -89,27 +91,28 @@ def write(index: Index, path: Path) -> None:
     import pyarrow.parquet as pq
 
     with suppress(OSError, UnicodeError, pa.ArrowException), atomic_path(path) as temporary:
-        pq.write_table(_table(index), temporary)
+        schema = _table(index, slice(0)).schema
+        with pq.ParquetWriter(temporary, schema) as file:
+            for start in range(0, len(index), _ROWS):
+                file.write_table(_table(index, slice(start, start + _ROWS)))
 
 
-def _table(index: Index) -> Any:
+def _table(index: Index, rows: slice) -> Any:
+    """Returns some rows of an index as an Arrow table, whose metadata say everything else of it."""
     import pyarrow as pa
 
-    columns: dict[str, Any] = {}
-    for name in _TEXT:
-        values = pa.array(getattr(index, name))
-        columns[name] = values if name == "file" else values.dictionary_encode()
+    columns: dict[str, Any] = {name: pa.array(getattr(index, name)[rows].tolist(), pa.string()) for name in _TEXT}
     for name in _NUMBERS:
-        columns[name] = pa.array(getattr(index, name))
+        columns[name] = getattr(index, name)[rows]
     for task, labels in index.labels.items():
         if labels.values.ndim == 1:
-            columns[f"label/{task}"] = pa.array(labels.values)
+            columns[f"label/{task}"] = labels.values[rows]
         else:
             for i, name in enumerate(labels.names):
-                columns[f"label/{task}/{name}"] = pa.array(np.ascontiguousarray(labels.values[:, i]))
+                columns[f"label/{task}/{name}"] = np.ascontiguousarray(labels.values[rows, i])
     if index.box is not None:
         for i in range(4):
-            columns[f"box/{i}"] = pa.array(np.ascontiguousarray(index.box[:, i]))
+            columns[f"box/{i}"] = np.ascontiguousarray(index.box[rows, i])
     head = {
         "dataset": index.dataset,
         "manifest": index.manifest,
@@ -131,23 +134,17 @@ def read(path: Path, root: Path) -> Index | None:
     if not path.is_file():
         return None
     try:
-        table = pq.read_table(path)
-        head = json.loads(table.schema.metadata[b"zoo"])
-        labels = {}
-        for task, (names, dimensions) in head["labels"].items():
-            if dimensions == 1:
-                values = table[f"label/{task}"].to_numpy()
-            else:
-                values = np.stack([table[f"label/{task}/{n}"].to_numpy() for n in names], axis=1)
-            labels[task] = Labels(task, tuple(names), values)
-        columns: dict[str, Any] = {name: _text(table[name]) for name in _TEXT}
-        columns |= {name: table[name].to_numpy() for name in _NUMBERS}
+        with pq.ParquetFile(path, read_dictionary=list(_TEXT)) as file:
+            head = json.loads(file.schema_arrow.metadata[b"zoo"])
+            columns = Columns()
+            for batch in file.iter_batches(_ROWS):
+                _add(columns, batch, head)
+        numbers, labels, box = columns.joined()
         return Index(
             dataset=head["dataset"], root=root, manifest=head["manifest"], identities=head["identities"],
-            synthetic=head["synthetic"], labels=labels,
-            box=np.stack([table[f"box/{i}"].to_numpy() for i in range(4)], axis=1) if head["box"] else None,
-            findings=tuple(Finding(**f) for f in head["findings"]), options=head["options"],
-            **columns,
+            synthetic=head["synthetic"],
+            labels={task: Labels(task, tuple(names), labels[task]) for task, (names, _) in head["labels"].items()},
+            box=box, findings=tuple(Finding(**f) for f in head["findings"]), options=head["options"], **numbers,
         )  # fmt: skip
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
         with suppress(OSError):
@@ -155,12 +152,18 @@ def read(path: Path, root: Path) -> Index | None:
         return None
 
 
-def _text(column: Any) -> NDArray[np.str_]:
-    """Returns a text column as fixed-width numpy text, by its few distinct values where it is stored so."""
-    column = column.combine_chunks()
-    if not hasattr(column, "dictionary"):
-        return column.to_numpy(zero_copy_only=False).astype(np.str_)  # type: ignore[no-any-return]
-    values = column.dictionary.to_numpy(zero_copy_only=False).astype(np.str_)
-    if not len(values):
-        return np.empty(0, "<U1")
-    return values[column.indices.to_numpy()]  # type: ignore[no-any-return]
+def _add(columns: Columns, batch: Any, head: Mapping[str, Any]) -> None:
+    """Adds some rows of a kept index to columns."""
+
+    def together(prefix: str, names: Iterable[str]) -> NDArray[Any]:
+        return np.stack([batch[f"{prefix}/{name}"].to_numpy() for name in names], axis=1)
+
+    columns.add(
+        labels={
+            task: batch[f"label/{task}"].to_numpy() if dimensions == 1 else together(f"label/{task}", names)
+            for task, (names, dimensions) in head["labels"].items()
+        },
+        box=together("box", "0123") if head["box"] else None,
+        **{name: batch[name].to_pylist() for name in _TEXT},
+        **{name: batch[name].to_numpy() for name in _NUMBERS},
+    )

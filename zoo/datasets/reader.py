@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo._util.spool import Spool
 from zoo.datasets.base import Finding, Index, Labels, Severity
+from zoo.datasets.text import TextSpool
 from zoo.errors import DatasetError, DatasetMissingError, UnknownNameError, UsageError
 from zoo.registry.labels import Task
-
-_EMPTY = {"frame": "<i4", "position": "<i4"}
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MARKER = "SYNTHFACE.json"
@@ -97,13 +97,13 @@ class Manifest:
 
 
 class Columns:
-    """Grows an index's columns block by block (one block a video, folder or list)."""
+    """Grows an index's columns block by block (one block a video, folder or part of a list); they lie in files."""
 
     def __init__(self) -> None:
-        self._blocks: dict[str, list[NDArray[Any]]] = {
-            k: [] for k in ("subject", "sequence", "frame", "split", "file", "position", "box")
-        }
-        self._labels: dict[Task, list[NDArray[Any]]] = {}
+        self._text = {name: TextSpool() for name in ("subject", "sequence", "split", "file")}
+        self._numbers = {name: Spool(np.int32) for name in ("frame", "position")}
+        self._box = Spool(np.float32, 4)
+        self._labels: dict[Task, Spool] = {}
 
     def add(
         self,
@@ -128,36 +128,35 @@ class Columns:
             split: Likewise.
             position: Positions in the video, or None for image files.
             box: ``[n, 4]``, or None.
+
+        Raises:
+            ZooError: The disk is full.
         """
         n = len(frame)
         if not n:
             return
-        add = self._blocks
         for name, text in (("subject", subject), ("sequence", sequence), ("split", split), ("file", file)):
-            add[name].append(np.full(n, text) if isinstance(text, str) else np.asarray(text, dtype=np.str_))
-        add["frame"].append(np.asarray(frame, np.int32))
-        add["position"].append(np.full(n, -1, np.int32) if position is None else np.asarray(position, np.int32))
+            self._text[name].append(text, n)
+        self._numbers["frame"].append(frame)
+        self._numbers["position"].append(np.full(n, -1, np.int32) if position is None else position)
         if box is not None:
-            add["box"].append(np.asarray(box, np.float32))
+            self._box.append(box)
         for task, values in labels.items():
-            self._labels.setdefault(task, []).append(values)
+            self._labels.setdefault(task, Spool(values.dtype, *values.shape[1:])).append(values)
 
     def __len__(self) -> int:
-        return sum(map(len, self._blocks["frame"]))
+        return len(self._numbers["frame"])
 
     def in_split(self, name: str) -> int:
         """Returns how many samples of a split there are so far."""
-        return sum(int((block == name).sum()) for block in self._blocks["split"])
+        return int((self._text["split"].text() == name).sum())
 
-    def joined(self) -> tuple[dict[str, NDArray[Any]], dict[Task, NDArray[Any]], NDArray[np.float32] | None]:
-        """Returns the columns by name, the labels by task and the boxes, and forgets the blocks."""
-        out: dict[str, NDArray[Any]] = {}
-        for name in ("subject", "sequence", "split", "file", "frame", "position"):
-            blocks = self._blocks.pop(name)
-            out[name] = np.concatenate(blocks) if blocks else np.empty(0, _EMPTY.get(name, "<U1"))
-        boxes = self._blocks.pop("box")
-        labels = {task: np.concatenate(blocks) for task, blocks in self._labels.items()}
-        return out, labels, np.concatenate(boxes) if boxes else None
+    def joined(self) -> tuple[dict[str, Any], dict[Task, NDArray[Any]], NDArray[np.float32] | None]:
+        """Returns the columns by name (text as :class:`Text`), the labels by task and the boxes."""
+        columns = {name: spool.text() for name, spool in self._text.items()}
+        numbers = {name: spool.array() for name, spool in self._numbers.items()}
+        labels = {task: spool.array() for task, spool in self._labels.items()}
+        return {**columns, **numbers}, labels, self._box.array() if len(self._box) else None
 
 
 @dataclass
