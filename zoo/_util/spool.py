@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from zoo._util.files import zoo_home
 from zoo.errors import ZooError
 
-HELD = 1 << 18
+HELD = 1 << 16
 """Bytes of a column that are kept in memory before they go to a file, so that short columns need none."""
 
 
@@ -71,6 +71,17 @@ class Spool:
             return joined
         self._write()
         return np.asarray(np.memmap(self._file, self._empty.dtype, "r", shape=(self._rows, *self._empty.shape[1:])))
+
+
+def stored(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns an array as :meth:`Spool.array` does: in a file, where it is large.
+
+    Raises:
+        ZooError: The disk is full.
+    """
+    spool = Spool(array.dtype, *array.shape[1:])
+    spool.append(array)
+    return spool.array()
 
 
 def _unnamed_file() -> IO[bytes]:

@@ -21,8 +21,9 @@ from typing import ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
-from zoo.datasets.reader import IMAGE_SUFFIXES, Audit, Copy, Reader, Wanted, files_in, plain, some, subfolders
+from zoo.datasets.reader import IMAGE_SUFFIXES, Columns, Copy, Reader, Wanted, files_in, plain, some, subfolders
 from zoo.errors import DatasetError, UsageError
 from zoo.registry.labels import AFFECT, Task
 
@@ -46,51 +47,94 @@ _HEADER = (
 _LISTS = {"training.csv": "train", "validation.csv": "validation"}
 _SETS = {"train_set": "train", "val_set": "validation"}
 _CROP_SIDES = 2**20
+_BLOCK = 8192
 
 
 @dataclass
 class _Block:
-    """Columns of one split while they are read."""
+    """Takes the rows of one split, of which some thousand are in memory at once, and hands them over to a copy."""
 
+    copy: Copy
+    split: str
+    boxes: bool
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), np.int64))
     file: list[str] = field(default_factory=list)
     expression: array[int] = field(default_factory=lambda: array("h"))
     affect: array[float] = field(default_factory=lambda: array("f"))
     box: array[float] = field(default_factory=lambda: array("f"))
     frame: array[int] = field(default_factory=lambda: array("i"))
 
-    def drop_repeated(self, name: str, audit: Audit) -> None:
-        """Keeps the first row of a face that is listed more than once; rows that disagree leave it not labelled.
+    seen: array[int] = field(default_factory=lambda: array("q"))
+    """Hashes of 64 bits of names and boxes: that two of a million share one has a chance of 1 in 30 million."""
+    _rows: Columns = field(default_factory=Columns)
+
+    def add(self, file: str, frame: int, code: int, affect: tuple[float, float], box: tuple[float, ...] = ()) -> None:
+        """Adds a row."""
+        self.seen.append(hash((file, array("f", box).tobytes())))
+        self.file.append(file)
+        self.frame.append(frame)
+        self.expression.append(code if code < NONE else -1)
+        self.affect.extend(affect)
+        self.box.extend(box)
+        if len(self.file) == _BLOCK:
+            self._store()
+
+    def _store(self) -> None:
+        self._rows.add(
+            frame=np.array(self.frame, np.int32),
+            file=self.file,
+            labels={
+                "expression": np.array(self.expression, np.int16),
+                "valence-arousal": np.array(self.affect, np.float32).reshape(-1, 2),
+            },
+            box=np.array(self.box, np.float32).reshape(-1, 4) if self.boxes else None,
+        )
+        for column in (self.file, self.expression, self.affect, self.box, self.frame):
+            del column[:]
+
+    def finish(self, name: str) -> None:
+        """Hands the rows over: the first one of a face that is listed more than once, not labelled if they differ.
 
         A photograph may show several people: the same file with another box is another face.
         """
-        if len(set(self.file)) == len(self.file):
+        self._store()
+        if not self.seen:
             return
-        first: dict[tuple[str, bytes], int] = {}
-        clash: set[int] = set()
-        for row, file in enumerate(self.file):
-            kept = first.setdefault((file, self.box[4 * row : 4 * row + 4].tobytes()), row)
-            mine, other = (self.affect[2 * r : 2 * r + 2].tobytes() for r in (kept, row))  # bytes: NaN equals NaN
-            if self.expression[kept] != self.expression[row] or mine != other:
-                clash.add(kept)
-        for row in clash:
-            self.expression[row] = -1
-            self.affect[2 * row : 2 * row + 2] = array("f", (math.nan, math.nan))
-        rows = list(first.values())
-        twice = len(self.file) - len(rows)
-        if not twice:
-            return
-        text = f"{name}: {twice} rows repeat an image"
-        if clash:
-            audit.warning(
-                "duplicate-image", f"{text}, {len(clash)} of them with other labels: those count as not labelled", twice
+        columns, labels, box = self._rows.joined()
+        expression, affect = labels["expression"], labels["valence-arousal"]
+        _, first, image = np.unique(np.array(self.seen, np.int64), return_index=True, return_inverse=True)
+        kept = first[image]
+        repeated = np.flatnonzero(kept != np.arange(len(kept)))
+        clash = {
+            int(kept[row])
+            for row in repeated.tolist()
+            if expression[kept[row]] != expression[row] or affect[kept[row]].tobytes() != affect[row].tobytes()
+        }  # bytes: NaN equals NaN
+        if len(repeated):
+            said = f"{name}: {len(repeated)} rows repeat an image"
+            if clash:
+                self.copy.audit.warning(
+                    "duplicate-image",
+                    f"{said}, {len(clash)} of them with other labels: those count as not labelled",
+                    len(repeated),
+                )
+            else:
+                self.copy.audit.note("duplicate-image", f"{said}; it counts once", len(repeated))
+        for start in range(0, len(kept), _BLOCK):
+            rows = start + np.flatnonzero(kept[start : start + _BLOCK] == np.arange(start, len(kept))[:_BLOCK])
+            torn = np.isin(rows, list(clash))
+            code = np.where(torn, np.int16(-1), expression[rows])
+            self.counts += np.bincount(code[code >= 0], minlength=len(CLASSES))
+            self.copy.columns.add(
+                frame=columns["frame"][rows],
+                file=columns["file"][rows],
+                split=self.split,
+                labels={
+                    "expression": code,
+                    "valence-arousal": np.where(torn[:, None], np.float32(np.nan), affect[rows]),
+                },
+                box=None if box is None else box[rows],
             )
-        else:
-            audit.note("duplicate-image", f"{text}; it counts once", twice)
-        self.file = [self.file[r] for r in rows]
-        self.expression = array("h", (self.expression[r] for r in rows))
-        self.affect = array("f", (self.affect[i] for r in rows for i in (2 * r, 2 * r + 1)))
-        self.box = array("f", (self.box[i] for r in rows for i in range(4 * r, 4 * r + 4)))
-        self.frame = array("i", (self.frame[r] for r in rows))
 
 
 class AffectNet(Reader):
@@ -167,8 +211,9 @@ class AffectNet(Reader):
             raise self.nothing_here(copy.root, "Manually_Annotated_Images")
         for split in wanted:
             if split in lists:
-                block, rows = _read_list(copy, lists[split], images)
-                self._finish(copy, block, split, "csv")
+                block = _Block(copy, split, boxes=True)
+                rows = _read_list(copy, lists[split], images, block)
+                self._finish(copy, block, "csv")
                 if not copy.synthetic and rows != ROWS[split]:
                     copy.audit.warning(
                         "missing-rows" if rows < ROWS[split] else "unexpected-rows",
@@ -188,22 +233,14 @@ class AffectNet(Reader):
             inside = {plain(f.name): f for f in subfolders(sets[split])}
             if "images" not in inside or "annotations" not in inside:
                 raise self.nothing_here(copy.root, f"{sets[split].name}/images and {sets[split].name}/annotations")
-            self._finish(copy, _read_set(copy, inside["images"], inside["annotations"]), split, "npy")
+            block = _Block(copy, split, boxes=False)
+            _read_set(copy, inside["images"], inside["annotations"], block)
+            self._finish(copy, block, "npy")
 
-    def _finish(self, copy: Copy, block: _Block, split: str, form: str) -> None:
-        expression = np.array(block.expression, np.int16)
-        affect = np.array(block.affect, np.float32).reshape(-1, 2)
-        box = np.array(block.box, np.float32).reshape(-1, 4) if form == "csv" else None
-        copy.columns.add(
-            frame=np.array(block.frame, np.int32),
-            file=block.file,
-            split=split,
-            labels={"expression": expression, "valence-arousal": affect},
-            box=box,
-        )
+    def _finish(self, copy: Copy, block: _Block, form: str) -> None:
         if copy.synthetic:
             return
-        counts = np.bincount(expression[expression >= 0], minlength=len(CLASSES))
+        split, counts = block.split, block.counts
         expected = COUNTS[form, split]
         if counts.tolist() != list(expected):
             lost = sum(expected) - int(counts.sum())
@@ -259,9 +296,9 @@ def _float(text: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _read_list(copy: Copy, path: Path, images: Path) -> tuple[_Block, int]:
-    """Reads one list; returns its labelled rows with an image, and how many rows it has."""
-    name, block, rows = copy.name(path), _Block(), 0
+def _read_list(copy: Copy, path: Path, images: Path, block: _Block) -> int:
+    """Reads one list's labelled rows with an image into a block; returns how many rows it has."""
+    name, rows = copy.name(path), 0
     digest = hashlib.sha256()
     counts = {"no-box": 0, "no-label": 0, "affect": 0}
     absent: list[str] = []
@@ -273,7 +310,7 @@ def _read_list(copy: Copy, path: Path, images: Path) -> tuple[_Block, int]:
         if rows == 0 and row[0].strip().lower() == _HEADER[0]:
             if tuple(c.strip().lower() for c in row) != _HEADER:
                 copy.audit.error("damaged-label-file", f"{name}:{line}: the columns are not {', '.join(_HEADER)}")
-                return block, 0
+                return 0
             continue
         code = int(row[6]) if len(row) == len(_HEADER) and re.fullmatch(r"[0-9]{1,2}", row[6].strip()) else -1
         if not 0 <= code <= NO_FACE:
@@ -306,19 +343,17 @@ def _read_list(copy: Copy, path: Path, images: Path) -> tuple[_Block, int]:
         if not size:
             empty.append(relative)
         digest.update(f"{relative} {size}\n".encode())
-        block.file.append(f"{copy.name(images)}/{relative}")
-        block.expression.append(code if code < NONE else -1)
-        block.affect.extend((valence, arousal))
-        block.box.extend((left, top, left + width, top + height))
-        block.frame.append(rows)
+        block.add(
+            f"{copy.name(images)}/{relative}", rows, code, (valence, arousal), (left, top, left + width, top + height)
+        )
     with path.open("rb") as raw:
         copy.manifest.digested(name, hashlib.file_digest(raw, "sha256").hexdigest())
     copy.manifest.digested(f"images of {name}", digest.hexdigest())
     _report(copy, name, counts, absent, empty)
     if not rows and not bad:
         copy.audit.error("damaged-label-file", f"{name}: there is no row in it")
-    block.drop_repeated(name, copy.audit)
-    return block, rows
+    block.finish(name)
+    return rows
 
 
 def _report(copy: Copy, name: str, counts: Mapping[str, int], absent: list[str], empty: list[str]) -> None:
@@ -353,9 +388,9 @@ def _affect(valence: float, arousal: float) -> tuple[float, float, int]:
     return out[0], out[1], odd
 
 
-def _read_set(copy: Copy, images: Path, annotations: Path) -> _Block:
-    """Reads one split of the newer distribution."""
-    name, block = copy.name(annotations), _Block()
+def _read_set(copy: Copy, images: Path, annotations: Path, block: _Block) -> None:
+    """Reads one split of the newer distribution into a block."""
+    name = copy.name(annotations)
     listed = {}
     for file, size in files_in(images):
         stem, suffix = Path(file).stem, Path(file).suffix.lower()
@@ -388,15 +423,12 @@ def _read_set(copy: Copy, images: Path, annotations: Path) -> _Block:
         counts["affect"] += odd
         file, size = listed[number]
         digest.update(f"{file} {size}\n".encode())
-        block.file.append(f"{copy.name(images)}/{file}")
-        block.expression.append(int(code) if code < NONE else -1)
-        block.affect.extend((valence, arousal))
-        block.frame.append(number)
+        block.add(f"{copy.name(images)}/{file}", number, int(code), (valence, arousal))
     copy.manifest.digested(name, digest.hexdigest())
     _report(copy, name, counts, absent, [file for file, size in listed.values() if not size])
     if spare := len(listed.keys() - set(numbers)):
         copy.audit.warning("missing-labels", f"{copy.name(images)}: {spare} images have no annotation", spare)
-    return block
+    block.finish(name)
 
 
 def _scalar(copy: Copy, path: Path, digest: hashlib._Hash, there: set[str]) -> float | None:

@@ -37,36 +37,37 @@ def tree_key(root: Path, dataset: str, options: Mapping[str, str], unread: Set[s
         options: Its options.
         unread: Plain names of folders, at most two levels down, that the reader never looks into.
     """
-    digest = hashlib.sha256(f"{dataset} {canonical_json(dict(options))} {_code()}\n".encode())
+    head = hashlib.sha256(f"{dataset} {canonical_json(dict(options))} {_code()}\n".encode())
+    # A sum of hashes needs no order, so that no folder's list is held: one may have a million files.
+    total = 0
     for line in _walk(root, "", frozenset(), unread):
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+        total += int.from_bytes(hashlib.sha256(line.encode("utf-8", "surrogateescape")).digest())
+    head.update(total.to_bytes(64))
+    return head.hexdigest()
 
 
 def _walk(folder: Path, prefix: str, above: Set[tuple[int, int]], unread: Set[str]) -> Iterator[str]:
-    """Yields a line for every file, in a fixed order; links are followed, loops of links are not."""
+    """Yields a line for every file, in any order; links are followed, loops of links are not."""
     try:
         status = folder.stat()
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             return
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda e: e.name)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_dir():
+                        yield f"{prefix}{entry.name}/\n"
+                        if not (len(above) < 2 and plain(entry.name) in unread):
+                            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity}, unread)
+                    else:
+                        s = entry.stat()
+                        # The time of the last change of the inode tells an edit that restored the modification time.
+                        yield f"{prefix}{entry.name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}\n"
+                except OSError as error:
+                    yield f"{prefix}{entry.name} unreadable {error.errno}\n"
     except OSError as error:
         yield f"{prefix} unreadable {error.errno}\n"
-        return
-    for entry in entries:
-        try:
-            if entry.is_dir():
-                yield f"{prefix}{entry.name}/\n"
-                if not (len(above) < 2 and plain(entry.name) in unread):
-                    yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity}, unread)
-            else:
-                s = entry.stat()
-                # The time of the last change of the inode tells an edit that restored the modification time.
-                yield f"{prefix}{entry.name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}\n"
-        except OSError as error:
-            yield f"{prefix}{entry.name} unreadable {error.errno}\n"
 
 
 @cache
@@ -134,10 +135,10 @@ def read(path: Path, root: Path) -> Index | None:
     if not path.is_file():
         return None
     try:
-        with pq.ParquetFile(path, read_dictionary=list(_TEXT)) as file:
+        with pq.ParquetFile(path, read_dictionary=list(_TEXT), pre_buffer=False) as file:
             head = json.loads(file.schema_arrow.metadata[b"zoo"])
             columns = Columns()
-            for batch in file.iter_batches(_ROWS):
+            for batch in file.iter_batches(_ROWS, use_threads=False):
                 _add(columns, batch, head)
         numbers, labels, box = columns.joined()
         return Index(

@@ -113,7 +113,7 @@ class CkPlus(Reader):
         """See :meth:`Reader.frame_set`."""
         keep = super().frame_set(index, name)
         if name == "peak" and len(index):
-            _, group = np.unique(index.sequence, return_inverse=True)
+            _, group = index.sequence.distinct()
             last = np.zeros(group.max() + 1, np.int32)
             np.maximum.at(last, group, index.frame)
             keep = index.frame == last[group]

@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo._util.spool import stored
 from zoo.datasets.base import Index
 from zoo.datasets.parse import Series, read_pairs, tidy
 from zoo.datasets.reader import (
@@ -236,11 +237,11 @@ class Disfa(Reader):
                 warn("missing-labels", f"{text}: {subject} and its fold are scored on fewer frames", expected - rows)
             elif rows > expected:
                 warn("unexpected-labels", f"{text}; the rows beyond have no source", rows - expected)
-        values = np.concatenate([c.values for c in coded.values()])
-        if len(values) < 120_000:  # rates of a part of the people say nothing
+        total = sum(len(c.values) for c in coded.values())
+        if total < 120_000:  # rates of a part of the people say nothing
             return
         for au, rate in BASE_RATES.items():
-            here = float((values[:, AUS.index(au)] >= 2).mean())
+            here = sum(int((c.values[:, AUS.index(au)] >= 2).sum()) for c in coded.values()) / total
             if abs(here - rate) > 0.015:
                 warn(
                     "base-rate",
@@ -432,7 +433,7 @@ def _join(series: Mapping[int, tuple[str, Series]], subject: str, audit: Audit) 
         audit.warning(
             "missing-labels", f"{subject}: {holes} frame numbers have no row in any file, first {first}", holes
         )
-    return _Coded(frame, values)
+    return _Coded(frame, stored(values))  # all people's labels are read before the first picture is looked for
 
 
 def _spare(labels: int) -> int:

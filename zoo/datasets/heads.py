@@ -45,18 +45,19 @@ def damaged_images(index: Index) -> Finding | None:
 
     Files of no bytes are left to the readers, which report them.
     """
-    wrong = []
-    for name in dict.fromkeys(index.file[index.position < 0].tolist()):
+    damaged: dict[str, None] = {}
+    for name in index.file[index.position < 0]:
         path = index.root / name
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         try:
             if path.stat().st_size and not is_whole(path):
-                wrong.append(name)
+                damaged[name] = None
         except OSError:
-            wrong.append(name)
-    if not wrong:
+            damaged[name] = None
+    if not damaged:
         return None
+    wrong = list(damaged)
     text = (
         f"{len(wrong)} image files are cut short, or no pictures: {some(wrong)}; where they cannot be decoded they fail"
     )

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -213,8 +213,15 @@ def files_in(folder: Path) -> list[tuple[str, int]]:
     """Returns (name, size) of the files directly inside a folder, sorted; hidden ones are left out.
 
     A dangling link has size 0: it is listed, and it is damaged.
+
+    Raises:
+        DatasetError: The folder cannot be read.
     """
-    found = []
+    return sorted(each_file(folder))
+
+
+def each_file(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yields what :func:`files_in` returns, in any order: a folder of a million files is not held in memory."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -223,12 +230,12 @@ def files_in(folder: Path) -> list[tuple[str, int]]:
                 try:
                     if entry.is_dir():
                         continue
-                    found.append((entry.name, entry.stat().st_size))
+                    size = entry.stat().st_size
                 except OSError:
-                    found.append((entry.name, 0))
+                    size = 0
+                yield entry.name, size
     except OSError as error:
         raise DatasetError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from None
-    return sorted(found)
 
 
 def read_bytes(path: Path) -> bytes:

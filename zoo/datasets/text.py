@@ -20,6 +20,7 @@ class Text:
     """
 
     dtype = np.dtype(np.str_)
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, values: NDArray[np.uint8], ends: NDArray[np.int64], codes: NDArray[np.int32]) -> None:
         """Takes over what a :class:`TextSpool` collected.
@@ -79,7 +80,7 @@ class Text:
         names, place = self.distinct()
         return [names[i] for i in place.tolist()]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         names, place = self.distinct()
         return np.array(names or [""], dtype or np.str_)[place]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.datasets import get_dataset, identities_of, known_as, list_datasets
-from zoo.datasets.base import Index
+from zoo.datasets.base import Index, Labels
 from zoo.datasets.reader import Wanted, some
 from zoo.errors import DatasetError, RegistryError, UsageError
 from zoo.protocols.schema import Fold, ProtocolFile
@@ -52,16 +52,23 @@ def assign_folds(protocol: ProtocolFile, index: Index) -> NDArray[np.int16]:
     keep = get_dataset(index.dataset).frame_set(index, protocol.frames)
     if protocol.split is not None:
         keep &= index.split == protocol.split
-    values = truth(protocol, index)
-    keep &= values >= 0 if values.ndim == 1 else ~np.isnan(values).all(axis=1)
+    keep &= _labelled(protocol, index) > 0
     if not protocol.folds:
-        return np.where(keep, 0, -1).astype(np.int16)
-    fold = np.full(len(index), -1, np.int16)
-    names, place = np.unique(index.subject, return_inverse=True)
+        return np.where(keep, np.int16(0), np.int16(-1))
+    names, place = index.subject.distinct()
     of = {subject: number for number, f in enumerate(protocol.folds) for subject in f.test}
-    fold[:] = np.array([of.get(str(n), -1) for n in names], np.int16)[place]
-    fold[~keep] = -1
-    return fold
+    return np.where(keep, np.array([of.get(n, -1) for n in names], np.int16)[place], np.int16(-1))
+
+
+def _labelled(protocol: ProtocolFile, index: Index) -> NDArray[np.uint8]:
+    """Returns how many of the protocol's labels are coded in each sample (a class is one label), ``[samples]``."""
+    if protocol.task == "expression":
+        return (truth(protocol, index) >= 0).astype(np.uint8)
+    labels, places = _columns(protocol, index)
+    found = np.zeros(len(index), np.uint8)
+    for place in places:
+        found += ~np.isnan(labels.values[:, place])
+    return found
 
 
 def as_coded(protocol: ProtocolFile, index: Index) -> ProtocolFile:
@@ -88,8 +95,15 @@ def as_coded(protocol: ProtocolFile, index: Index) -> ProtocolFile:
     return protocol.model_copy(update=change) if change else protocol
 
 
-def truth(protocol: ProtocolFile, index: Index) -> NDArray[np.float32] | NDArray[np.int16]:
-    """Returns the truth of every sample, in the order of the protocol's labels (:func:`as_coded`), matched by name.
+def truth(
+    protocol: ProtocolFile, index: Index, rows: slice | NDArray[np.int64] = slice(None)
+) -> NDArray[np.float32] | NDArray[np.int16]:
+    """Returns the truth of samples, in the order of the protocol's labels (:func:`as_coded`), matched by name.
+
+    Args:
+        protocol: The protocol.
+        index: The copy.
+        rows: Samples; all of them when not given.
 
     Returns:
         float32 ``[samples, labels]`` with NaN where not coded (occurrence: 0 or 1), or for expressions int16
@@ -98,8 +112,25 @@ def truth(protocol: ProtocolFile, index: Index) -> NDArray[np.float32] | NDArray
     Raises:
         DatasetError: The copy has no labels of the task, or lacks one of the protocol's labels.
     """
-    limit = protocol.binarise_at if protocol.task == "au-occurrence" else None
-    task = protocol.task if limit is None else "au-intensity"
+    labels, places = _columns(protocol, index)
+    if protocol.task == "expression":
+        lookup = np.full(len(labels.names) + 1, -1, np.int16)  # -1 takes the last one
+        lookup[places] = [protocol.labels.index(labels.names[place]) for place in places]
+        chosen: NDArray[np.int16] = lookup[labels.values[rows]]
+        return chosen
+    values = np.asarray(labels.values[rows][:, places], np.float32)
+    if protocol.task == "au-occurrence" and protocol.binarise_at is not None:
+        values = np.where(np.isnan(values), np.float32(np.nan), (values >= protocol.binarise_at).astype(np.float32))
+    return values
+
+
+def _columns(protocol: ProtocolFile, index: Index) -> tuple[Labels, list[int]]:
+    """Returns the copy's labels that hold the truth, and where among them the protocol's are, in its order.
+
+    Raises:
+        DatasetError: As :func:`truth`.
+    """
+    task = protocol.task if protocol.task != "au-occurrence" or protocol.binarise_at is None else "au-intensity"
     if task not in index.labels:
         raise DatasetError(
             f"this copy of {index.dataset} has no labels for {task}",
@@ -117,21 +148,12 @@ def truth(protocol: ProtocolFile, index: Index) -> NDArray[np.float32] | NDArray
             where=str(index.root),
             why=f"{protocol.ref} scores {'it' if len(absent) == 1 else 'them'}; the copy has {', '.join(labels.names)}",
         )
-    if task == "expression":
-        lookup = np.array(
-            [protocol.labels.index(n) if n in protocol.labels else -1 for n in labels.names] + [-1], np.int16
-        )
-        chosen: NDArray[np.int16] = lookup[labels.values.astype(np.int64)]  # -1 takes the last one
-        return chosen
-    values = np.asarray(labels.values[:, [labels.names.index(name) for name in protocol.labels]], np.float32)
-    if limit is not None:
-        values = np.where(np.isnan(values), np.float32(np.nan), (values >= limit).astype(np.float32))
-    return values
+    return labels, [labels.names.index(name) for name in protocol.labels if name in labels.names]
 
 
 def missing_subjects(protocol: ProtocolFile, index: Index) -> list[str]:
     """Returns the protocol's test subjects that this copy has no scored sample of."""
-    scored = set(np.unique(index.subject[assign_folds(protocol, index) >= 0]).tolist())
+    scored = index.subject[assign_folds(protocol, index) >= 0].distinct()[0]
     return [s for s in protocol.subjects if s not in scored]
 
 
@@ -158,8 +180,8 @@ def completeness(protocol: ProtocolFile, index: Index) -> tuple[bool, int | None
     whole = not missing_subjects(protocol, index) and not other
     if expected is None:
         return whole and not any(f.code.startswith("missing-") for f in index.findings), None
-    values = truth(protocol, index)[folds >= 0]
-    coded = values.ndim == 1 or not np.isnan(values).any()
+    labels = 1 if protocol.task == "expression" else len(as_coded(protocol, index).labels)
+    coded = bool((_labelled(protocol, index)[folds >= 0] == labels).all())
     # Decoders differ by one frame at a video's end, and the reader says where: that is no incomplete copy.
     short = sum(f.count for f in index.findings if f.code == "one-frame-short")
     return whole and coded and expected - short <= int((folds >= 0).sum()) <= expected, expected
@@ -291,7 +313,7 @@ def _seen(
     flag: Flag = "selection_only" if training.use == "selection" else "in_sample" if same else "identity_overlap"
     verb = "selected on" if training.use == "selection" else "trained on"
     if training.split is not None and (index.split != "").any():
-        scored = {protocol.split} if protocol.split else set(np.unique(index.split).tolist())
+        scored = {protocol.split} if protocol.split else set(index.split.distinct()[0])
         split = _SPLITS.get(training.split.lower(), training.split.lower())
         if split not in scored:
             return "held_out", None

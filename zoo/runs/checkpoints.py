@@ -68,7 +68,7 @@ def assign_checkpoints(
     if fold is not None:
         if fold not in bindings:
             raise UnknownNameError("fold", fold, bindings, where=f"model {entry.name}")
-        scored = set(np.unique(index.subject[kept]).tolist())
+        scored = set(index.subject[kept].distinct()[0])
         return Assignment((fold,), everything, contamination(entry, protocol, index, checkpoint=fold, subjects=scored))
     if all(follows_folds(b, protocol) for b in bindings.values()) or not _same_people(bindings, index, kept):
         check_fold_binding(entry, protocol)
@@ -78,10 +78,10 @@ def assign_checkpoints(
     place = np.full(len(index), -1, np.int16)
     parts = []
     for number, name in enumerate(names):
-        mine = kept & np.isin(index.subject, bindings[name].test_subjects)
+        mine = kept & index.subject.isin(bindings[name].test_subjects)
         if mine.any():
             place[mine] = number
-            scored = set(np.unique(index.subject[mine]).tolist())
+            scored = set(index.subject[mine].distinct()[0])
             parts.append(contamination(entry, protocol, index, checkpoint=name, subjects=scored))
     return Assignment(names, place, _worst(parts))
 
@@ -94,5 +94,5 @@ def _same_people(bindings: dict[str, FoldBinding], index: Index, kept: NDArray[n
     if {identities_of(name) for name in origins} != {index.identities}:
         return False
     parts = [set(b.test_subjects) for b in bindings.values()]
-    people = set(np.unique(index.subject[kept]).tolist())
+    people = set(index.subject[kept].distinct()[0])
     return all(sum(person in part for part in parts) == 1 for person in people)

@@ -391,8 +391,8 @@ def identity_columns(
     rows = unit.rows
     names = np.array([f.name for f in protocol.folds] or [""])
     return {
-        "dataset": np.full(len(rows), index.dataset), "subject": index.subject[rows],
-        "sequence": index.sequence[rows], "frame": index.frame[rows], "fold": names[folds[rows]],
+        "dataset": np.full(len(rows), index.dataset), "subject": np.asarray(index.subject[rows]),
+        "sequence": np.asarray(index.sequence[rows]), "frame": index.frame[rows], "fold": names[folds[rows]],
     }  # fmt: skip
 
 

@@ -153,16 +153,16 @@ def plan(index: Index, folds: NDArray[np.int16], *, size: int = UNIT) -> list[Un
         size: Rows a unit at the most.
     """
     rows = np.flatnonzero(folds >= 0)
-    video = index.position[rows] >= 0
+    video = np.flatnonzero(index.position[rows] >= 0)
     # Images are read one by one in any case; a video is read once, front to back.
-    files = np.where(video, index.file[rows], "")
+    files = np.full(len(rows), -1, np.int32)
+    files[video] = index.file[rows[video]].distinct()[1]
     order = np.lexsort((rows, index.position[rows], files, folds[rows]))
     rows, files = rows[order], files[order]
     units: list[Unit] = []
-    for (fold, _), group in groupby(range(len(rows)), key=lambda i: (int(folds[rows[i]]), files[i])):
-        members = rows[list(group)]
+    for members in np.split(rows, np.flatnonzero(np.diff(files) | np.diff(folds[rows])) + 1):
         for start in range(0, len(members), size):
-            units.append(Unit(len(units), fold, members[start : start + size].astype(np.int64)))
+            units.append(Unit(len(units), int(folds[members[0]]), members[start : start + size]))
     return units
 
 

@@ -45,6 +45,7 @@ from zoo.registry.schema import Preprocess
 from zoo.runs.execute import UNIT, Crop, Crops, RawCrops, crop_units, plan
 from zoo.runs.predictions import Unit
 
+_BLOCK = 8192
 _DECIDING = ("pillow", "av", "openvino")
 """Libraries whose version may change a crop's pixels."""
 
@@ -63,10 +64,13 @@ def _face_code() -> str:
 
 def _samples(index: Index, preprocess: Preprocess) -> str:
     """Returns a hash of which frame, and which box, each row of an index is."""
-    digest = hashlib.sha256("\n".join(index.file.tolist()).encode())
-    digest.update(np.ascontiguousarray(index.position).tobytes())
+    digest = hashlib.sha256()
+    for start in range(0, len(index), _BLOCK):
+        names = "\n".join(index.file[start : start + _BLOCK].tolist())
+        digest.update(("\n" if start else "").encode() + names.encode())
+    digest.update(np.ascontiguousarray(index.position).data)
     if preprocess.detector != "none" and index.box is not None:
-        digest.update(np.ascontiguousarray(index.box).tobytes())
+        digest.update(np.ascontiguousarray(index.box).data)
     return digest.hexdigest()[:16]
 
 

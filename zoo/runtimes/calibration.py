@@ -110,7 +110,7 @@ def training_rows(index: Index, entry: ModelEntry, fold: str | None) -> NDArray[
     if (index.split != "").any():
         allowed &= index.split == "train"
     test = {s for w in entry.weights if w.fold and w.fold.name == fold for s in w.fold.test_subjects}
-    allowed &= ~np.isin(index.subject, sorted(test))
+    allowed &= ~index.subject.isin(test)
     rows = np.flatnonzero(allowed)
     if not len(rows):
         raise DatasetError(
@@ -142,7 +142,7 @@ def from_dataset(index: Index, entry: ModelEntry, fold: str | None) -> Calibrati
         for p in pictures(index, chosen.tolist())
     )
     crops = _stack(found, f"{index.dataset} in {index.root}")
-    subjects = sorted(set(index.subject[chosen].tolist()) - {""})
+    subjects = [s for s in index.subject[chosen].distinct()[0] if s]
     split = "train" if (index.split != "").any() else None
     source = {
         "dataset": index.dataset, "manifest": index.manifest, "synthetic": index.synthetic, "samples": len(chosen),
