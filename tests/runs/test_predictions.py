@@ -17,7 +17,7 @@ from zoo.datasets import load_index
 from zoo.errors import ContractError, RecordError
 from zoo.protocols import load_protocol
 from zoo.registry import load_registry
-from zoo.runs import Evaluated, Settings, evaluate_entry
+from zoo.runs import Evaluated, Settings, evaluate_entry, predictions
 from zoo.runs.predict import Predictor
 from zoo.runs.predictions import PredictionStore, Unit, predictions_key, read_predictions
 
@@ -51,6 +51,18 @@ def test_units_are_stored_resumed_and_joined_in_row_order(tmp_path: Path) -> Non
     assert table["au-intensity/AU01"].to_pylist() == [0, 1, 2, 3, 4, 5]
     assert predictions_key(again.path) == KEY
     assert list((again.folder / "parts").iterdir()) == []
+
+
+def test_units_whose_rows_are_mixed_are_joined_by_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "_ROWS", 3)
+    units = [_unit(0, 0, 9, 12), _unit(1, 1, 2, 10), _unit(2, 7, 8), _unit(3, 3)]
+    store = PredictionStore("m", KEY, tmp_path)
+    store.begin()
+    for unit in units:
+        store.write_unit(unit, _columns(unit))
+    store.finish(units)
+    assert store.read()["row"].to_pylist() == [0, 1, 2, 3, 7, 8, 9, 10, 12]
+    assert store.read()["au-intensity/AU01"].to_pylist() == [0, 1, 2, 3, 7, 8, 9, 10, 12]
 
 
 def test_other_weights_other_folder(tmp_path: Path) -> None:

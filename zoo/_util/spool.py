@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from zoo._util.files import zoo_home
 from zoo.errors import ZooError
 
+BLOCK = 1 << 13
+"""Rows that are in memory at once, where many are gone through."""
 HELD = 1 << 16
 """Bytes of a column that are kept in memory before they go to a file, so that short columns need none."""
 
@@ -71,6 +74,24 @@ class Spool:
             return joined
         self._write()
         return np.asarray(np.memmap(self._file, self._empty.dtype, "r", shape=(self._rows, *self._empty.shape[1:])))
+
+
+def by_blocks(rows: int, make: Callable[[slice], NDArray[Any]]) -> NDArray[Any]:
+    """Returns an array whose rows are made some thousand at a time, as :meth:`Spool.array` does.
+
+    Args:
+        rows: How many.
+        make: Called with a part of them, at least once; gives their values.
+
+    Raises:
+        ZooError: The disk is full.
+    """
+    first = make(slice(0, BLOCK))
+    spool = Spool(first.dtype, *first.shape[1:])
+    spool.append(first)
+    for start in range(BLOCK, rows, BLOCK):
+        spool.append(make(slice(start, start + BLOCK)))
+    return spool.array()
 
 
 def stored(array: NDArray[Any]) -> NDArray[Any]:

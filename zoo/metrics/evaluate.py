@@ -319,14 +319,16 @@ class _Scoring:
             coded = ~np.isnan(y).all(axis=1)
         if not coded.any():
             raise UsageError("no sample has a label: there is nothing to score", where=f"evaluate(task={task!r})")
-        self.truth, self.prediction = y[coded], p[coded]
-        self.scores = None if s is None else s[coded].astype(np.float64)
         self.all_ids = np.unique(cluster)
-        ids, self.cluster = np.unique(cluster[coded], return_inverse=True)
+        if not coded.all():  # else a copy of everything
+            y, p, cluster, fold = y[coded], p[coded], cluster[coded], fold[coded]
+            s = None if s is None else s[coded]
+        self.truth, self.prediction, self.scores = y, p, s
+        ids, self.cluster = np.unique(cluster, return_inverse=True)
         first = np.full(len(ids), -1, np.int64)
-        first[self.cluster] = fold[coded]
-        if (first[self.cluster] != fold[coded]).any():
-            torn = ids[self.cluster[first[self.cluster] != fold[coded]][0]]
+        first[self.cluster] = fold
+        if (first[self.cluster] != fold).any():
+            torn = ids[self.cluster[first[self.cluster] != fold][0]]
             raise UsageError(
                 f"cluster {torn} is in more than one fold",
                 why="folds must not share people: each fold is resampled by itself",
@@ -409,7 +411,8 @@ class _Scoring:
     def _pairs(self) -> list[_PairCounts]:
         assert self.scores is not None
         pairs = []
-        for truth, score in zip(self.truth.T, self.scores.T, strict=True):
+        for truth, column in zip(self.truth.T, self.scores.T, strict=True):
+            score = column.astype(np.float64)
             known = np.where(np.isnan(score).all(), np.nan, truth)
             pairs.append(statistics.concordant_pairs(known, score, self.cluster, len(self.design.ids)))
         return pairs
@@ -422,7 +425,7 @@ class _Scoring:
         values, thresholds = np.full((2, len(parts), len(self.labels)), np.nan)
         for number, part in enumerate(parts):
             for label in range(len(self.labels)):
-                truth, score = self.truth[part, label], self.scores[part, label]
+                truth, score = self.truth[part, label], self.scores[part, label].astype(np.float64)
                 if metric == "f1_best":
                     values[number, label], thresholds[number, label] = best_threshold(truth, score)
                 else:

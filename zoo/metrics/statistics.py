@@ -25,7 +25,7 @@ auc                       the truth has one class only
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -55,8 +55,26 @@ def _shift(values: Floats) -> float:
     return float(np.partition(values, len(values) // 2)[len(values) // 2]) if len(values) else 0.0
 
 
-def _by_cluster(columns: list[Floats], cluster: NDArray[np.intp], clusters: int) -> Floats:
+def _by_cluster(columns: Iterable[Floats], cluster: NDArray[np.intp], clusters: int) -> Floats:
     return np.stack([np.bincount(cluster, weights=c, minlength=clusters) for c in columns], axis=-1)
+
+
+def _continuous(y: Floats, p: Floats) -> Iterator[Floats]:
+    """Yields the columns :data:`CONTINUOUS` of one label one after another, so that one is held at a time."""
+    error = y - p
+    agree = np.sign(y) == np.sign(p)
+    y -= _shift(y)
+    p -= _shift(p)
+    yield np.ones_like(y)
+    yield y
+    yield p
+    yield y * y
+    yield p * p
+    yield y * p
+    yield error
+    yield error * error
+    yield np.abs(error)
+    yield agree.astype(np.float64)
 
 
 def continuous_sums(
@@ -79,12 +97,7 @@ def continuous_sums(
         everything = bool(coded.all())
         y = (truth[:, label] if everything else truth[coded, label]).astype(np.float64)
         p = (prediction[:, label] if everything else prediction[coded, label]).astype(np.float64)
-        error = y - p
-        agree = (np.sign(y) == np.sign(p)).astype(np.float64)
-        y -= _shift(y)
-        p -= _shift(p)
-        columns = [np.ones_like(y), y, p, y * y, p * p, y * p, error, error * error, np.abs(error), agree]
-        sums[:, label] = _by_cluster(columns, cluster if everything else cluster[coded], clusters)
+        sums[:, label] = _by_cluster(_continuous(y, p), cluster if everything else cluster[coded], clusters)
     return sums
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from zoo.errors import RecordError
 from zoo.registry.labels import Task
 
 _META = b"zoo.predictions"
+_TEXT = ["dataset", "subject", "sequence", "fold"]
+_ROWS = 1 << 14
+"""Samples that are in memory at once while the units are joined."""
 
 
 def column(task: Task, label: str) -> str:
@@ -108,10 +111,22 @@ class PredictionStore:
             pq.write_table(self._stamped(table), temporary, compression="zstd")
 
     def finish(self, units: Sequence[Unit]) -> None:
-        """Joins the units into the finished file, in the order of the index's rows, and removes them."""
-        table = pa.concat_tables(pq.read_table(self._part(u)) for u in units).sort_by("row")
-        with atomic_path(self.path) as temporary:
-            pq.write_table(self._stamped(table), temporary, compression="zstd")
+        """Joins the units into the finished file, in the order of the index's rows, and removes them.
+
+        Some thousand rows at a time: the units that hold any of them are read for each.
+        """
+        rows = np.sort(np.concatenate([u.rows for u in units]))
+        reach = np.array([(u.rows.min(), u.rows.max()) for u in units])
+        with atomic_path(self.path) as temporary, ExitStack() as stack:
+            file: pq.ParquetWriter | None = None
+            for start in range(0, len(rows), _ROWS):
+                first, last = rows[start], rows[start : start + _ROWS][-1]
+                here = np.flatnonzero((reach[:, 0] <= last) & (reach[:, 1] >= first)).tolist()
+                within = [("row", ">=", first), ("row", "<=", last)]
+                parts = (pq.read_table(self._part(units[i]), filters=within, use_threads=False) for i in here)
+                table = self._stamped(pa.concat_tables(parts).sort_by("row"))
+                file = file or stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
+                file.write_table(table)
         for unit in units:
             self._part(unit).unlink(missing_ok=True)
 
@@ -163,6 +178,6 @@ def read_predictions(path: Path, key: Mapping[str, Any] | None = None) -> pa.Tab
             f"'{path}' holds predictions of something else", why=f"different: {', '.join(wrong)}", fix="fresh=true"
         )
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, read_dictionary=_TEXT)
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"'{path}' is damaged", why=str(error), fix="fresh=true runs the model again") from None

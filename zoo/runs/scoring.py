@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from zoo._util.spool import BLOCK, by_blocks
 from zoo.datasets.base import Index
 from zoo.errors import RecordError, UsageError
 from zoo.metrics.binary import f1_best
@@ -107,13 +108,13 @@ def labels_scored(protocol: ProtocolFile, output: Output) -> tuple[str, ...]:
 def _cluster_ids(protocol: ProtocolFile, index: Index, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
     if protocol.clusters == "sample":
         return np.arange(len(rows)), []
-    names, ids = np.unique(index.subject[rows], return_inverse=True)
-    if names.tolist() == [""]:
+    names, ids = index.subject[rows].distinct()
+    if names == [""]:
         raise RecordError(
             f"{protocol.ref} resamples subjects, and this copy of {index.dataset} names none",
             fix="use a protocol whose clusters are samples",
         )
-    return ids.astype(np.int64), [str(n) for n in names]
+    return ids.astype(np.int64), names
 
 
 def _choose(scores: NDArray[np.float32], protocol: ProtocolFile, output: Output) -> NDArray[np.int64]:
@@ -189,23 +190,26 @@ def places_of(
     place = np.searchsorted(rows, wanted)
     if len(wanted) == 0 or place[-1] >= len(rows) or not np.array_equal(rows[place], wanted):
         raise RecordError("the predictions do not cover the protocol's samples", fix=again)
-    for name in ("subject", "sequence", "frame"):
-        if name not in table.column_names:
-            continue
-        stored = table[name].to_numpy(zero_copy_only=False)[place]
-        if not np.array_equal(stored, getattr(index, name)[wanted]):
-            raise RecordError(
-                "the predictions are of other samples than this copy's",
-                why=f"their {name}s are not those of the same rows, as after a change of the reader", fix=again,
-            )  # fmt: skip
+    names = [name for name in ("subject", "sequence", "frame") if name in table.column_names]
+    for start in range(0, len(wanted), BLOCK):
+        stored = table.select(names).take(place[start : start + BLOCK])
+        for name in names:
+            if stored[name].to_pylist() != getattr(index, name)[wanted[start : start + BLOCK]].tolist():
+                raise RecordError(
+                    "the predictions are of other samples than this copy's",
+                    why=f"their {name}s are not those of the same rows, as after a change of the reader", fix=again,
+                )  # fmt: skip
     return place.astype(np.int64)
 
 
 def values_of(table: pa.Table, place: NDArray[np.int64], output: Output) -> NDArray[np.float32]:
     """Returns a model's stored values, float32 ``[n, labels]`` in the output's order; NaN where there is no face."""
-    columns = [table[column(output.task, x)].to_numpy()[place] for x in output.labels]
-    values: NDArray[np.float32] = np.stack(columns, axis=1)
-    return values
+    columns = table.select([column(output.task, x) for x in output.labels])
+
+    def block(rows: slice) -> NDArray[np.float32]:
+        return np.stack([c.to_numpy() for c in columns.take(place[rows]).columns], axis=1)
+
+    return by_blocks(len(place), block)
 
 
 def answers(
@@ -225,7 +229,8 @@ def answers(
     """
     if protocol.task == "expression":
         return _choose(values, protocol, output), None
-    filled: NDArray[np.float32] = np.nan_to_num(values[:, [output.labels.index(x) for x in labels]], nan=0.0)
+    columns = [output.labels.index(x) for x in labels]
+    filled: NDArray[np.float32] = by_blocks(len(values), lambda rows: np.nan_to_num(values[rows][:, columns], nan=0.0))
     if protocol.task != "au-occurrence":
         return filled, None
     if output.task == "au-intensity":
@@ -233,7 +238,8 @@ def answers(
     else:
         threshold = protocol.threshold if protocol.threshold is not None else output.threshold
     assert threshold is not None  # the registry's schema asks for it
-    return (filled >= threshold).astype(np.float32), filled
+    limit = threshold
+    return by_blocks(len(filled), lambda rows: (filled[rows] >= limit).astype(np.float32)), filled
 
 
 def score_predictions(
@@ -272,7 +278,7 @@ def score_predictions(
     decoded = table["decoded"].to_numpy(zero_copy_only=False)[place]
     values = values_of(table, place, output)
     prediction, scores = answers(values, protocol, output, shared)
-    target: NDArray[Any] = protocol_truth(protocol, index)[wanted]
+    target: NDArray[Any] = by_blocks(len(wanted), lambda rows: protocol_truth(protocol, index, wanted[rows]))
     fold = folds[wanted]
     labels = shared
     audit: LabelAudit | None = None
@@ -281,10 +287,11 @@ def score_predictions(
     else:
         if output.task != "valence-arousal":
             audit = audit_action_units(values, target, protocol.labels, output.labels)
-        target = target[:, [protocol.labels.index(x) for x in shared]]
+        if missing:
+            target = target[:, [protocol.labels.index(x) for x in shared]]
     clusters, subjects = _cluster_ids(protocol, index, wanted)
 
-    def run(keep: NDArray[np.bool_], answer: NDArray[Any] = prediction) -> Evaluation:
+    def run(keep: NDArray[np.bool_] | slice, answer: NDArray[Any] = prediction) -> Evaluation:
         return evaluate(
             protocol.task, labels, target[keep], answer[keep], clusters[keep], fold[keep],
             protocol.metrics, resamples=resamples, seed=seed, scores=None if scores is None else scores[keep],
@@ -293,7 +300,7 @@ def score_predictions(
     def view(rule: Rule, result: Evaluation, samples: int) -> View:
         return View(rule=rule, samples=samples, scores=_metric_scores(result, protocol, len(missing)))
 
-    everyone = np.ones(len(wanted), bool)
+    everyone = slice(None)
     evaluations = [run(everyone)]
     views = [view("undetected-as-error", evaluations[0], len(wanted))]
     tuned: View | None = None
