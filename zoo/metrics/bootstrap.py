@@ -65,6 +65,10 @@ class Cell(Protocol):
     row: NDArray[np.intp]
     """Row of each cluster, ``[clusters]``."""
 
+    def alone(self, metric: str) -> Floats:
+        """Returns a metric's values within one cluster of each row, ``[rows, labels]``, NaN where undefined."""
+        ...
+
     def at(self, weights: Floats, metrics: Collection[str]) -> Evaluated:
         """Evaluates resamples.
 
@@ -86,14 +90,25 @@ class SumCell:
     Args:
         sums: ``[clusters, labels, K]``.
         formulas: By metric.
+        of: Where clusters share sums: which of ``sums`` each has, ``[clusters]``.
     """
 
-    def __init__(self, sums: Floats, formulas: Mapping[str, Formula]) -> None:
-        flat = sums.reshape(len(sums), -1)
-        self._flat, row, count = np.unique(flat, axis=0, return_inverse=True, return_counts=True)
-        self.row, self.count = row.reshape(-1), count.astype(np.float64)
+    def __init__(self, sums: Floats, formulas: Mapping[str, Formula], of: NDArray[np.intp] | None = None) -> None:
+        self._flat, row = np.unique(sums.reshape(len(sums), -1), axis=0, return_inverse=True)
+        row = row.reshape(-1)
+        self.row = row if of is None else row[of]
+        self.count = np.bincount(self.row, minlength=len(self._flat)).astype(np.float64)
         self._sums = self._flat.reshape(-1, *sums.shape[1:])
         self._formulas = formulas
+
+    def part(self, clusters: NDArray[np.intp]) -> SumCell:
+        """Returns the same for some of the clusters."""
+        used, row = np.unique(self.row[clusters], return_inverse=True)
+        return SumCell(self._sums[used], self._formulas, row)
+
+    def alone(self, metric: str) -> Floats:
+        """See :class:`Cell`."""
+        return self._formulas[metric](self._sums)[0]
 
     def at(self, weights: Floats, metrics: Collection[str]) -> Evaluated:
         """See :class:`Cell`."""
@@ -117,6 +132,12 @@ class PairCell:
         self._labels = labels
         self.count = np.ones(len(labels[0][1]))
         self.row = np.arange(len(self.count))
+
+    def alone(self, metric: str) -> Floats:
+        """See :class:`Cell`."""
+        del metric
+        with np.errstate(invalid="ignore"):
+            return np.stack([np.diag(pairs) / (pos * neg) for pairs, pos, neg in self._labels], axis=1)
 
     def at(self, weights: Floats, metrics: Collection[str]) -> Evaluated:
         """See :class:`Cell`."""

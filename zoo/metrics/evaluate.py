@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -193,6 +195,38 @@ class _Group:
 
 
 @dataclass(frozen=True, eq=False)
+class _Coded:
+    """Coded samples and positives of each cluster and label; clusters with equal ones may share a row.
+
+    Attributes:
+        table: ``[rows, labels, 2]``.
+        row: Row of each cluster, ``[clusters]``.
+    """
+
+    table: NDArray[np.int64]
+    row: NDArray[np.intp]
+
+    @cached_property
+    def count(self) -> NDArray[np.int64]:
+        """How many clusters each row stands for, ``[rows]``."""
+        return np.bincount(self.row, minlength=len(self.table))
+
+    def samples(self, label: int) -> tuple[int, int]:
+        """Returns how many samples are coded, and how many positive."""
+        n, positive = (self.count @ self.table[:, label]).tolist()
+        return n, positive
+
+    def clusters(self, label: int) -> tuple[int, int]:
+        """Returns how many clusters have a coded sample, and how many a positive one."""
+        n, positive = (self.count @ (self.table[:, label] > 0)).tolist()
+        return n, positive
+
+    def same(self, other: _Coded) -> bool:
+        """Whether both count the same in every cluster."""
+        return np.array_equal(self.table[self.row], other.table[other.row])
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """All values of one set of predictions.
 
@@ -206,7 +240,6 @@ class Evaluation:
         n_clusters: People (or images) among them.
         n_folds: Folds among them.
         scores: Of each metric and aggregation.
-        clusters: Of each cluster, sorted by id; also of those without a coded sample.
         confusion: Expressions only: counts ``[true class][predicted class]`` with a last column for answers outside
             the label set.
         replicates: By (metric, aggregation): values in each resample. Rows of two evaluations with equal clusters,
@@ -222,11 +255,12 @@ class Evaluation:
     n_clusters: int
     n_folds: int
     scores: tuple[MetricResult, ...]
-    clusters: tuple[ClusterResult, ...]
     confusion: tuple[tuple[int, ...], ...] | None
     replicates: Mapping[tuple[str, Aggregation], Replicates] = field(repr=False)
+    _ids: NDArray[np.integer[Any]] = field(repr=False)
+    _samples: NDArray[np.int64] = field(repr=False)
     _design: Design = field(repr=False)
-    _coded: NDArray[np.int64] = field(repr=False)
+    _coded: _Coded = field(repr=False)
     _groups: tuple[_Group, ...] = field(repr=False)
 
     def get(self, metric: str, aggregation: Aggregation = "pooled") -> MetricResult:
@@ -241,6 +275,26 @@ class Evaluation:
         if metric in {r.metric for r in self.scores}:
             raise UnknownNameError("aggregation", aggregation, get_args(Aggregation))
         raise UnknownNameError("metric", metric, {r.metric for r in self.scores}, where="this evaluation")
+
+    @cached_property
+    def clusters(self) -> tuple[ClusterResult, ...]:
+        """Results of each cluster, sorted by id; also of those without a coded sample."""
+        scored = {int(c): i for i, c in enumerate(self._design.ids)}
+        within: dict[str, tuple[Floats, NDArray[np.intp]]] = {}
+        for group in self._groups:
+            for metric in group.metrics:
+                values = group.pooled[0].alone(metric)
+                defined = np.isfinite(values)
+                some = np.maximum(defined.sum(1), 1)
+                means = np.where(defined.sum(1) > 0, np.where(defined, values, 0).sum(1) / some, np.nan)
+                within[metric] = means, group.pooled[0].row
+        empty = dict.fromkeys(within)
+        return tuple(
+            ClusterResult(int(c), int(self._samples[i]), {m: _plain(x[row[i]]) for m, (x, row) in within.items()})
+            if (i := scored.get(int(c))) is not None
+            else ClusterResult(int(c), 0, dict(empty))
+            for c in self._ids
+        )
 
     def per_cluster(self, metric: str) -> list[tuple[int, float | None]]:
         """Returns samples and value of each cluster, in the order of :attr:`clusters` (sorted ids).
@@ -270,6 +324,8 @@ FORMULAS: Mapping[str, Formula] = {
     "accuracy": statistics.accuracy, "macro_f1": statistics.f1, "balanced_accuracy": statistics.recall,
 }  # fmt: skip
 """Metrics that are formulas of sums, by name; for expressions each class is a label."""
+_CLUSTERS = 4_096
+"""Clusters whose confusion counts are in memory at once: where each image is one, they are as many as the images."""
 MAX_PAIR_CLUSTERS = 2_000
 """With more clusters than this ``auc`` has no interval: it needs a table of clusters by clusters."""
 _PairCounts: TypeAlias = tuple[Floats, Floats, Floats]
@@ -370,23 +426,20 @@ class _Scoring:
                     fix="apply the threshold before scoring; set codes for 'not coded' (9, -1) to NaN",
                 )
 
-    def groups(self, metrics: Sequence[str]) -> tuple[tuple[_Group, ...], dict[str, Floats]]:
-        """Builds the cells, and the values of each metric within each cluster ``[clusters, labels]``."""
+    def groups(self, metrics: Sequence[str]) -> tuple[_Group, ...]:
+        """Builds the cells."""
         count = len(self.design.ids)
         groups: list[_Group] = []
-        within: dict[str, Floats] = {}
 
-        def add(names: list[str], sums: Floats) -> None:
+        def add(names: list[str], sums: Floats, of: NDArray[np.intp] | None = None) -> None:
             if names:
-                formulas = {m: FORMULAS[m] for m in names}
-                parts = [SumCell(sums[m], formulas) for m in self.design.members]
-                groups.append(_Group(tuple(names), (SumCell(sums, formulas),), tuple(parts)))
-                within.update((m, FORMULAS[m](sums)[0]) for m in names)
+                cell = SumCell(sums, {m: FORMULAS[m] for m in names}, of)
+                groups.append(_Group(tuple(names), (cell,), tuple(cell.part(m) for m in self.design.members)))
 
         if self.task == "expression":
-            counts = self.confusion()
-            add([m for m in metrics if m != "accuracy"], statistics.class_sums(counts))
-            add([m for m in metrics if m == "accuracy"], statistics.hit_sums(counts))
+            tables, of = self.confusion
+            add([m for m in metrics if m != "accuracy"], statistics.class_sums(tables), of)
+            add([m for m in metrics if m == "accuracy"], statistics.hit_sums(tables), of)
         elif self.task == "au-occurrence":
             sums = statistics.binary_sums(self.truth, self.prediction, self.cluster, count)
             add([m for m in metrics if m in ("f1", "accuracy")], sums)
@@ -396,17 +449,29 @@ class _Scoring:
                     PairCell([(u[np.ix_(m, m)], pos[m], neg[m]) for u, pos, neg in pairs]) for m in self.design.members
                 ]
                 groups.append(_Group(("auc",), (PairCell(pairs),), tuple(parts)))
-                with np.errstate(invalid="ignore"):
-                    within["auc"] = np.stack([np.diag(u) / (pos * neg) for u, pos, neg in pairs], axis=1)
         else:
             add(list(metrics), statistics.continuous_sums(self.truth, self.prediction, self.cluster, count))
-        return tuple(groups), within
+        return tuple(groups)
 
-    def confusion(self) -> NDArray[np.int64]:
-        """Confusion counts of each cluster."""
-        return statistics.confusion(
-            self.truth, self.prediction, len(self.labels), self.cluster, len(self.design.ids)
-        )  # fmt: skip
+    @cached_property
+    def confusion(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Confusion counts ``[tables, classes, classes + 1]``, and which of them each cluster has, ``[clusters]``."""
+        count, classes = len(self.design.ids), len(self.labels)
+        order = np.argsort(self.cluster, kind="stable")
+        starts = np.searchsorted(self.cluster, np.arange(0, count + _CLUSTERS, _CLUSTERS), sorter=order)
+        tables: list[NDArray[np.int64]] = []
+        of: list[NDArray[np.intp]] = []
+        for number, (start, stop) in enumerate(pairwise(starts.tolist())):
+            rows, first = order[start:stop], number * _CLUSTERS
+            made = statistics.confusion(
+                self.truth[rows], self.prediction[rows], classes, self.cluster[rows] - first,
+                min(_CLUSTERS, count - first),
+            )  # fmt: skip
+            table, place = np.unique(made, axis=0, return_inverse=True)
+            of.append(place.reshape(-1) + sum(map(len, tables)))
+            tables.append(table)
+        table, place = np.unique(np.concatenate(tables), axis=0, return_inverse=True)
+        return table, place.reshape(-1)[np.concatenate(of)]
 
     def _pairs(self) -> list[_PairCounts]:
         assert self.scores is not None
@@ -432,17 +497,17 @@ class _Scoring:
                     values[number, label] = area(truth, score)
         return values, thresholds
 
-    def coded(self) -> NDArray[np.int64]:
-        """Coded samples and positives of each cluster and label, ``[clusters, labels, 2]``."""
+    def coded(self) -> _Coded:
+        """Coded samples and positives of each cluster and label."""
         count = len(self.design.ids)
         if self.task == "expression":
-            per_class = self.confusion().sum(-1)
-            return np.stack([per_class, per_class], axis=-1)
+            tables, of = self.confusion
+            return _Coded(np.stack([tables.sum(-1)] * 2, axis=-1), of)
         table = np.zeros((count, len(self.labels), 2), np.int64)
         for label, column in enumerate(self.truth.T):
             table[:, label, 0] = np.bincount(self.cluster[~np.isnan(column)], minlength=count)
             table[:, label, 1] = np.bincount(self.cluster[column > 0], minlength=count)
-        return table
+        return _Coded(table, np.arange(count))
 
 
 def evaluate(
@@ -502,7 +567,7 @@ def evaluate(
     if resamples < 0 or seed < 0:
         raise UsageError("resamples and seed must not be negative", where=f"resamples={resamples} seed={seed}")
 
-    groups, within = data.groups(metrics)
+    groups = data.groups(metrics)
     coded = data.coded()
     design, single = data.design, len(data.design.members) == 1
     replicates: dict[tuple[str, Aggregation], Replicates] = {}
@@ -521,13 +586,16 @@ def evaluate(
                 results[metric, aggregation] = _result(data, metric, aggregation, replicated, coded)
         for metric in set(metrics) - {m for group in groups for m in group.metrics}:
             results[metric, aggregation] = _point_result(data, metric, aggregation, coded)
-    counts = tuple(tuple(row) for row in data.confusion().sum(0).tolist()) if task == "expression" else None
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    if task == "expression":
+        tables, of = data.confusion
+        confusion = tuple(map(tuple, np.tensordot(np.bincount(of, minlength=len(tables)), tables, 1).tolist()))
     return Evaluation(
         task=task, labels=data.labels, resamples=resamples, seed=seed, level=LEVEL, n=len(data.cluster),
         n_clusters=len(design.ids), n_folds=len(design.members),
         scores=tuple(results[m, a] for m in metrics for a in get_args(Aggregation)),
-        clusters=_by_cluster(data, within), confusion=counts, replicates=replicates,
-        _design=design, _coded=coded, _groups=groups,
+        confusion=confusion, replicates=replicates, _ids=data.all_ids,
+        _samples=np.bincount(data.cluster, minlength=len(design.ids)), _design=design, _coded=coded, _groups=groups,
     )  # fmt: skip
 
 
@@ -535,18 +603,17 @@ def _plain(value: float | Floats) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _label(data: _Scoring, number: int, coded: NDArray[np.int64], **values: Any) -> LabelResult:
-    n, positive = coded[:, number, 0], coded[:, number, 1]
+def _label(data: _Scoring, number: int, coded: _Coded, **values: Any) -> LabelResult:
+    (n, positive), (clusters, clusters_pos) = coded.samples(number), coded.clusters(number)
     affect = data.task == "valence-arousal"
     return LabelResult(
-        label=data.labels[number], n=int(n.sum()), clusters=int((n > 0).sum()),
-        n_pos=None if affect else int(positive.sum()), clusters_pos=None if affect else int((positive > 0).sum()),
-        **values,
+        label=data.labels[number], n=n, clusters=clusters, n_pos=None if affect else positive,
+        clusters_pos=None if affect else clusters_pos, **values,
     )  # fmt: skip
 
 
 def _result(
-    data: _Scoring, metric: str, aggregation: Aggregation, replicated: Replicates, coded: NDArray[np.int64]
+    data: _Scoring, metric: str, aggregation: Aggregation, replicated: Replicates, coded: _Coded
 ) -> MetricResult:
     scale = METRICS[metric].scale
     assert scale is not None
@@ -559,7 +626,7 @@ def _result(
     labels: tuple[LabelResult, ...] = ()
     if not (data.task == "expression" and metric == "accuracy"):
         # A class's recall and F1 also depend on samples of other classes: every cluster contributes.
-        held = [everyone if data.task == "expression" else int((c[:, 0] > 0).sum()) for c in coded.swapaxes(0, 1)]
+        held = [everyone if data.task == "expression" else coded.clusters(i)[0] for i in range(len(data.labels))]
         labels = tuple(
             _label(data, i, coded, undefined_folds=int(replicated.undefined_folds[i]), **estimate(i, clusters))
             for i, clusters in enumerate(held)
@@ -570,7 +637,7 @@ def _result(
     )  # fmt: skip
 
 
-def _point_result(data: _Scoring, metric: str, aggregation: Aggregation, coded: NDArray[np.int64]) -> MetricResult:
+def _point_result(data: _Scoring, metric: str, aggregation: Aggregation, coded: _Coded) -> MetricResult:
     """A metric without resamples."""
     value, threshold = data.by_fold(metric, aggregation)
     defined = np.isfinite(value)
@@ -592,23 +659,6 @@ def _point_result(data: _Scoring, metric: str, aggregation: Aggregation, coded: 
         Estimate(float(per_label[known].mean()) if known.any() else None),
         Estimate(float(np.where(defined, value, 0).mean())), int((~known).sum()),
     )  # fmt: skip
-
-
-def _by_cluster(data: _Scoring, within: Mapping[str, Floats]) -> tuple[ClusterResult, ...]:
-    scored = dict(zip(data.design.ids.tolist(), range(len(data.design.ids)), strict=True))
-    counts = np.bincount(data.cluster, minlength=len(scored))
-    means: dict[str, Floats] = {}
-    for metric, values in within.items():
-        defined = np.isfinite(values)
-        some = np.maximum(defined.sum(1), 1)
-        means[metric] = np.where(defined.sum(1) > 0, np.where(defined, values, 0).sum(1) / some, np.nan)
-    empty = dict.fromkeys(within)
-    return tuple(
-        ClusterResult(int(c), int(counts[i]), {m: _plain(means[m][i]) for m in within})
-        if (i := scored.get(int(c))) is not None
-        else ClusterResult(int(c), 0, dict(empty))
-        for c in data.all_ids
-    )
 
 
 @dataclass(frozen=True)
@@ -672,7 +722,7 @@ def paired_difference(
         return Difference(None, None, None, None)
     if value == 0 and not np.nan_to_num(found.values[:, target]).any():
         return Difference(0.0, 0.0, 0.0, 1.0)
-    clusters = first.n_clusters if label is None else int((first._coded[:, first.labels.index(label), 0] > 0).sum())
+    clusters = first.n_clusters if label is None else first._coded.clusters(first.labels.index(label))[0]
     tested = interval(found, target, "identity") if clusters >= MIN_CLUSTERS else Interval(None, None)
     if tested.low is None or tested.high is None:
         return Difference(value, None, None, tested.p)
@@ -692,7 +742,7 @@ def _check_same(first: Evaluation, second: Evaluation) -> None:
         "seed": first.seed == second.seed,
     }
     wrong = [name for name, same in checks.items() if not same]
-    if not wrong and not np.array_equal(first._coded, second._coded):
+    if not wrong and not first._coded.same(second._coded):
         wrong = ["coded samples"]
     if wrong:
         raise UsageError(
