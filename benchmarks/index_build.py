@@ -2,7 +2,7 @@
 
 Trees of the owners' sizes are rendered with ``pixels=flat`` (an index looks at no pixel) into a temporary folder. Each
 index is built in a process of its own, so that its peak memory is its own; a tenth of the frames beside the whole says
-what grows with them. The first reading builds the index, the second takes the kept one.
+what grows with them. Anonymous memory is what must not grow (``benchmarks/resident.py``). The first reading builds the index, the second takes the kept one.
 
 ``run`` measures, writes ``benchmarks/results/index_build.json`` and the table in ``docs/datasets.md``; without a word
 the table is drawn again from the record; ``check`` says whether it is what the record says.
@@ -37,26 +37,20 @@ CASES: tuple[tuple[str, str, dict[str, int], dict[str, int], dict[str, str]], ..
 )
 
 
-def peak_mib() -> float:
-    """Returns the largest resident memory of this program so far, in MiB (Linux)."""
-    # Not getrusage: its peak is inherited from the process that started this one, here the renderer.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)  # type: ignore[index]
-
-
 def measure(dataset: str, root: str, options: dict[str, str]) -> dict[str, Any]:
     """Builds one index in this process."""
-    import numpy as np
-    import pyarrow.parquet  # noqa: F401 - its memory is not the index's
+    import av  # noqa: F401 - the memory of the libraries is not the index's
+    import pyarrow.parquet  # noqa: F401
 
+    from benchmarks.resident import AnonymousPeak, mib
     from zoo.datasets import get_dataset, load_index
 
     get_dataset(dataset)
-    before = peak_mib()
+    before, watch = mib("RssAnon"), AnonymousPeak()
     started = time.perf_counter()
     index = load_index(dataset, root, **options)
     first = time.perf_counter() - started
-    peak = peak_mib()
+    built, resident = watch.mib, mib("VmHWM")
     started = time.perf_counter()
     load_index(dataset, root, **options)
     again = time.perf_counter() - started
@@ -64,8 +58,9 @@ def measure(dataset: str, root: str, options: dict[str, str]) -> dict[str, Any]:
     columns += [labels.values for labels in index.labels.values()]
     columns += [] if index.box is None else [index.box]
     return {
-        "samples": len(index), "first_s": round(first, 2), "kept_s": round(again, 2), "base_mib": before,
-        "peak_mib": peak, "index_mib": round(sum(np.asarray(c).nbytes for c in columns) / 2**20, 1),
+        "samples": len(index), "first_s": round(first, 2), "kept_s": round(again, 2), "anonymous_before_mib": before,
+        "anonymous_mib": built, "anonymous_kept_mib": watch.mib, "resident_mib": resident,
+        "index_mib": round(sum(c.nbytes for c in columns) / 2**20, 1),
     }  # fmt: skip
 
 
@@ -83,9 +78,8 @@ def run() -> dict[str, Any]:
                 generate(layout, root, pixels="flat", progress=False, **size)  # type: ignore[arg-type]
                 files = sum(len(names) for _, _, names in os.walk(root))
                 words = [sys.executable, __file__, "one", dataset, str(root), json.dumps(options)]
-                done = subprocess.run(
-                    words, env={**os.environ, "ZOO_HOME": f"{name}/home"}, capture_output=True, text=True, check=True
-                )
+                home = {"ZOO_HOME": f"{name}/home", "PYTHONPATH": str(ROOT)}
+                done = subprocess.run(words, env={**os.environ, **home}, capture_output=True, text=True, check=True)
                 rows.append({"dataset": dataset, "part": part, "files": files, **json.loads(done.stdout)})
                 print(rows[-1], file=sys.stderr, flush=True)
     here = capture_environment()
@@ -98,11 +92,11 @@ def run() -> dict[str, Any]:
 
 def table(record: dict[str, Any]) -> str:
     """Returns the table of a record, in Markdown."""
-    head = ["dataset", "samples", "files", "first reading, s", "kept index, s", "peak memory, MiB",
-            "of it before reading", "the index itself"]  # fmt: skip
+    head = ["dataset", "samples", "files", "first reading, s", "kept index, s", "anonymous before, MiB",
+            "peak, first reading", "peak, kept index", "peak resident", "columns in files"]  # fmt: skip
     rows = [
         [r["dataset"], f"{r['samples']:,}", f"{r['files']:,}", f"{r['first_s']:.1f}", f"{r['kept_s']:.1f}",
-         f"{r['peak_mib']:.0f}", f"{r['base_mib']:.0f}", f"{r['index_mib']:.0f}"]
+         *(f"{r[f'{kind}_mib']:.0f}" for kind in ("anonymous_before", "anonymous", "anonymous_kept", "resident", "index"))]
         for r in record["rows"]
     ]  # fmt: skip
     where = (

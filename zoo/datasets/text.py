@@ -49,6 +49,11 @@ class Text:
     def __len__(self) -> int:
         return len(self._codes)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values and the numbers, wherever they lie."""
+        return self._values.nbytes + self._ends.nbytes + self._codes.nbytes
+
     def __iter__(self) -> Iterator[str]:
         return (self._value(code) for code in self._codes)
 
