@@ -2,7 +2,8 @@
 
 Trees of the owners' sizes are rendered with ``pixels=flat`` (an index looks at no pixel) into a temporary folder. Each
 index is built in a process of its own, so that its peak memory is its own; a tenth of the frames beside the whole says
-what grows with them. Anonymous memory is what must not grow (``benchmarks/resident.py``). The first reading builds the index, the second takes the kept one.
+what grows with them. Anonymous memory is what must not grow (``benchmarks/resident.py``). The first reading builds the
+index, the second takes the kept one.
 
 ``run`` measures, writes ``benchmarks/results/index_build.json`` and the table in ``docs/datasets.md``; without a word
 the table is drawn again from the record; ``check`` says whether it is what the record says.
@@ -94,9 +95,10 @@ def table(record: dict[str, Any]) -> str:
     """Returns the table of a record, in Markdown."""
     head = ["dataset", "samples", "files", "first reading, s", "kept index, s", "anonymous before, MiB",
             "peak, first reading", "peak, kept index", "peak resident", "columns in files"]  # fmt: skip
+    kinds = ("anonymous_before", "anonymous", "anonymous_kept", "resident", "index")
     rows = [
         [r["dataset"], f"{r['samples']:,}", f"{r['files']:,}", f"{r['first_s']:.1f}", f"{r['kept_s']:.1f}",
-         *(f"{r[f'{kind}_mib']:.0f}" for kind in ("anonymous_before", "anonymous", "anonymous_kept", "resident", "index"))]
+         *(f"{r[f'{kind}_mib']:.0f}" for kind in kinds)]
         for r in record["rows"]
     ]  # fmt: skip
     where = (

@@ -81,17 +81,19 @@ def test_a_kept_index_is_written_and_read_by_parts(tmp_path: Path) -> None:
 def test_a_list_is_not_held_while_it_is_read(tmp_path: Path) -> None:
     """AffectNet's lists have 420,000 rows; of each, only a hash of 8 bytes is held, to find images listed twice."""
     peaks = []
-    for rows in (9_000, 90_000):
+    for rows in (9_000, 36_000):
         root = tmp_path / str(rows)
-        (root / "Manually_Annotated_Images" / "a").mkdir(parents=True)
-        (root / "Manually_Annotated_Images" / "a" / "1.jpg").write_bytes(b"x")
+        images = root / "Manually_Annotated_Images" / "a"
+        images.mkdir(parents=True)
+        for n in range(rows):
+            (images / f"{n}.jpg").write_bytes(b"x")
         folder = root / "Manually_Annotated_file_lists"
         folder.mkdir()
-        line = f"a/1.jpg,1,2,30,40,{LANDMARKS},3,0.5,-0.5"
-        (folder / "validation.csv").write_text("\n".join([HEADER, *[line] * rows]))
+        lines = (f"a/{n}.jpg,1,2,30,40,{LANDMARKS},3,0.5,-0.5" for n in range(rows))
+        (folder / "validation.csv").write_text("\n".join([HEADER, *lines]))
         assert len(load_index("affectnet", root, cache=False)) == rows
         peaks.append(peak_of(lambda root=root: load_index("affectnet", root, cache=False)))
-    assert (peaks[1] - peaks[0]) / 81_000 < 40
+    assert (peaks[1] - peaks[0]) / 27_000 < 60  # the names alone take more
 
 
 texts = st.lists(st.text(st.characters(codec=None), max_size=4), max_size=20)

@@ -121,7 +121,8 @@ class _Block:
             else:
                 self.copy.audit.note("duplicate-image", f"{said}; it counts once", len(repeated))
         for start in range(0, len(kept), _BLOCK):
-            rows = start + np.flatnonzero(kept[start : start + _BLOCK] == np.arange(start, len(kept))[:_BLOCK])
+            part = kept[start : start + _BLOCK]
+            rows = start + np.flatnonzero(part == np.arange(start, start + len(part)))
             torn = np.isin(rows, list(clash))
             code = np.where(torn, np.int16(-1), expression[rows])
             self.counts += np.bincount(code[code >= 0], minlength=len(CLASSES))

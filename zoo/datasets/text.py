@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -104,7 +104,7 @@ class TextSpool:
     def __init__(self) -> None:
         self._values, self._ends, self._codes = Spool(np.uint8), Spool(np.int64), Spool(np.int32)
 
-    def append(self, texts: str | Sequence[str] | NDArray[np.str_], rows: int) -> None:
+    def append(self, texts: str | Iterable[str], rows: int) -> None:
         """Adds a block: one text for all of its rows, or one for each."""
         given = [texts] * rows if isinstance(texts, str) else [str(t) for t in texts]
         distinct = {t: len(self._ends) + i for i, t in enumerate(dict.fromkeys(given))}
