@@ -143,9 +143,12 @@ def run() -> dict[str, Any]:
 
 def table(record: dict[str, Any]) -> str:
     """Returns the table."""
-    peaks = {(r["verb"], r["pictures"]): r["peak_mib"] for r in record["rows"]}
-    rows = [[title, *(f"{peaks[verb, count]:.0f} MiB" for count in COUNTS)] for verb, title in CASES.items()]
-    head = ["peak", *(f"{count:,} pictures" for count in COUNTS)]
+    peaks = {(r["verb"], r["pictures"]): (r["anonymous_mib"], r["peak_mib"]) for r in record["rows"]}
+    rows = [
+        [title, *("{:.0f} of {:.0f} MiB".format(*peaks[verb, count]) for count in COUNTS)]
+        for verb, title in CASES.items()
+    ]
+    head = ["peak, anonymous of resident", *(f"{count:,} pictures" for count in COUNTS)]
     return str(tabulate(rows, head, tablefmt="github", disable_numparse=True))
 
 
