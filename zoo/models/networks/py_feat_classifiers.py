@@ -279,6 +279,7 @@ class PyFeatClassifiers(nn.Module):
         super().__init__()
         self.landmarks = landmarks
         self.judge = Judge(classifiers)
+        self.answers_in_steps = any(isinstance(model, Forests) for model in self.judge.models.values())
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Runs the whole path."""
