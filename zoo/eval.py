@@ -53,7 +53,7 @@ KEYS = (
         "onnxruntime | openvino | torch; else the entry's default",
         one_of("onnxruntime", "openvino", "torch"),
     ),
-    Key("device", "cpu, cuda:0, gpu, npu", str, "cpu"),
+    Key("device", "cpu, cuda:0, tensorrt:0, gpu, npu", str, "cpu"),
     Key("precision", "fp32 | bf16 | fp16 | int8", one_of("fp32", "bf16", "fp16", "int8"), "fp32"),
     Key("threads", "cores to use; else all that the process may use", positive),
     Key("batch", "images an inference", positive, 32),

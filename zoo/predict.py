@@ -39,7 +39,7 @@ KEYS = (
     Key("format", "csv | parquet: the table's form", one_of("csv", "parquet"), "csv"),
     Key("runtime", "onnxruntime | openvino | torch; else the entry's default",
         one_of("onnxruntime", "openvino", "torch")),
-    Key("device", "cpu, cuda:0, gpu, npu", str, "cpu"),
+    Key("device", "cpu, cuda:0, tensorrt:0, gpu, npu", str, "cpu"),
     Key("precision", "fp32 | bf16 | fp16 | int8", one_of("fp32", "bf16", "fp16", "int8"), "fp32"),
     Key("threads", "cores to use; else all that the process may use", positive),
     OFFLINE,

@@ -52,7 +52,7 @@ KEYS = (
     Key("min_score", "least score under that protocol (largest, for errors)", float),
     Key("license", "commercial: only weights whose licence allows commercial use", one_of("commercial", "any"), "any"),
     Key("status", "verified: only entries that passed their check", one_of("verified", "any"), "any"),
-    Key("device", "cpu, cuda:0, gpu, npu", str, "cpu"),
+    Key("device", "cpu, cuda:0, tensorrt:0, gpu, npu", str, "cpu"),
     Key("runtime", "onnxruntime | openvino | torch | any", one_of("onnxruntime", "openvino", "torch", "any"), "any"),
     Key("precision", "fp32 | bf16 | fp16 | int8 | any", one_of("fp32", "bf16", "fp16", "int8", "any"), "any"),
     Key("threads", "threads of one inference; else any number that was timed", positive),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +68,18 @@ class TestEverySession:
         for (_, tensors), batch in zip(found, batches, strict=True):
             for name, value in session.infer(batch).items():
                 np.testing.assert_allclose(tensors[name], value, atol=1e-6)
+
+    def test_infers_in_the_background(self, model, session: Session) -> None:
+        batches = [crops(model, n, seed) for seed, n in enumerate((2, 1, 3, 2))]
+        futures = [session.infer_async(b) for b in batches]
+        for future, batch in zip(futures, batches, strict=True):
+            for name, value in session.infer(batch).items():
+                np.testing.assert_allclose(future.result(60)[name], value, atol=1e-6)
+        with pytest.raises(UsageError, match="a batch of crops is"):
+            session.infer_async(batches[0].astype(np.float32)).result(60)
+        session.close()
+        with pytest.raises(UsageError, match="closed"):
+            session.infer_async(batches[0])
 
     def test_holds_few_batches_at_a_time(self, model, session: Session) -> None:
         taken, most = 0, 0
@@ -205,6 +218,7 @@ def test_int8_files_run_in_int8(mobilefacenet) -> None:
         ({"runtime": "onnxruntime", "precision": "bf16"}, "this one says fp32, not bf16"),
         ({"runtime": "onnxruntime", "device": "npu"}, "does not serve the device 'npu'"),
         ({"runtime": "onnxruntime", "device": "cuda:9"}, "CUDAExecutionProvider|device"),
+        ({"runtime": "onnxruntime", "device": "tensorrt:0"}, "no TensorrtExecutionProvider here"),
         ({"runtime": "openvino", "device": "npu"}, "no device 'npu'"),
         ({"runtime": "openvino", "threads": 100_000}, "INFERENCE_NUM_THREADS"),
         ({"runtime": "torch"}, "has no torch structure"),
@@ -232,6 +246,62 @@ def test_a_provider_that_was_not_taken_is_noticed(mobilefacenet, monkeypatch: py
     # onnxruntime warns, and takes the provider of the processor in its place
     with pytest.warns(UserWarning), pytest.raises(RuntimeUnavailableError, match="did not take CUDAExecution"):
         open_session(m.entry, m.files, m.tasks, runtime="onnxruntime", device="cuda")
+
+
+def test_half_precision_that_the_processor_would_widen_is_refused(mobilefacenet, tmp_path: Path) -> None:
+    """ONNX Runtime puts casts around kernels that it has in fp32 only, and says nothing."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    from zoo.models.onnx_graph import read_onnx
+    from zoo.runtimes.onnxruntime_ import OnnxRuntimeSession
+
+    m = mobilefacenet
+    half = convert_float_to_float16(read_onnx(next(iter(m.files.values()))), keep_io_types=True)
+    path = tmp_path / "half.onnx"
+    onnx.save(half, path)
+    with pytest.raises(RuntimeUnavailableError, match="computes this fp16 graph in fp32 on cpu") as caught:
+        OnnxRuntimeSession(read_onnx(path), m.entry.preprocess, device="cpu", precision="fp16", threads=1, streams=1,
+                           batch=None)  # fmt: skip
+    assert "precision=fp32" in caught.value.fix
+
+
+class _Assigned:
+    """A session that says which provider runs what, as ONNX Runtime's does."""
+
+    def __init__(self, **operators: tuple[str, ...]) -> None:
+        self._parts = [
+            SimpleNamespace(ep_name=f"{name}ExecutionProvider",
+                            get_nodes=lambda kinds=kinds: [SimpleNamespace(op_type=k) for k in kinds])
+            for name, kinds in operators.items()
+        ]  # fmt: skip
+
+    def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
+        return self._parts
+
+
+def test_nodes_that_fell_back_to_the_processor_are_noticed() -> None:
+    from zoo.runtimes.onnxruntime_ import check_assignment
+
+    check_assignment(_Assigned(CUDA=("Conv", "Relu"), CPU=("Shape", "Gather", "Concat")), "CUDAExecutionProvider")
+    with pytest.raises(RuntimeUnavailableError, match="does not run the whole graph") as caught:
+        check_assignment(_Assigned(CUDA=("Conv",), CPU=("Shape", "NonMaxSuppression")), "CUDAExecutionProvider")
+    assert "NonMaxSuppression" in caught.value.why and "Shape" not in caught.value.why
+    with pytest.raises(RuntimeUnavailableError, match="does not tell which nodes"):
+        check_assignment(object(), "CUDAExecutionProvider")
+
+
+def test_onnxruntime_says_which_provider_runs_which_node(mobilefacenet) -> None:
+    """The reading that GPUs rely on is there, and names operators, in the installed version."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    path = str(next(iter(mobilefacenet.files.values())))
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    parts = session.get_provider_graph_assignment_info()
+    assert {p.ep_name for p in parts} == {"CPUExecutionProvider"}
+    assert "Conv" in {node.op_type for p in parts for node in p.get_nodes()}
 
 
 @pytest.mark.parametrize(

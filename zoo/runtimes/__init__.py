@@ -75,8 +75,8 @@ def open_session(
             these tasks, this runtime, precision and fold. Files that it does not name are not used.
         tasks: Tasks wanted; the session makes the tensors of these only.
         runtime: ``onnxruntime``, ``openvino`` or ``torch``.
-        device: ``cpu``; ``cuda[:n]`` for onnxruntime and torch, ``gpu[:n]`` and ``npu`` for openvino, ``mps`` for
-            torch.
+        device: ``cpu``; ``cuda[:n]`` for onnxruntime and torch, ``tensorrt[:n]`` for onnxruntime, ``gpu[:n]`` and
+            ``npu`` for openvino, ``mps`` for torch.
         precision: Arithmetic. openvino computes an fp32 file in fp32 or bf16 as asked; torch likewise, by autocast;
             onnxruntime computes what the file says. ``int8`` needs a quantised file.
         threads: Threads of one inference; None: the cores that the process may use, shared among the streams.

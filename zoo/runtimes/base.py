@@ -8,6 +8,7 @@ normalisation costs more than decoding a JPEG.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -67,6 +68,13 @@ class Session(Protocol):
 
         Returns:
             Float32 ``[n, columns]`` by tensor name.
+        """
+        ...
+
+    def infer_async(self, batch: NDArray[np.uint8]) -> Future[Tensors]:
+        """Begins one batch and returns at once; as many run together as the session has streams, more wait.
+
+        The batch must not be changed before the result is there. An error is the future's.
         """
         ...
 

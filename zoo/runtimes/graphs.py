@@ -100,10 +100,10 @@ def takes_bytes(model: onnx.ModelProto) -> bool:
     return bool(only_input(model, "model").type.tensor_type.elem_type == TensorProto.UINT8)
 
 
-def random_input(shape: Sequence[int], *, pixels: bool) -> NDArray[Any]:
-    """Returns seeded noise: uint8 pixels, or normal float32."""
+def random_input(shape: Sequence[int], kind: Any = np.float32) -> NDArray[Any]:
+    """Returns seeded noise: pixels where ``kind`` is uint8, else normal."""
     rng = np.random.default_rng(0)
-    return rng.integers(0, 256, shape, np.uint8) if pixels else rng.standard_normal(shape).astype(np.float32)
+    return rng.integers(0, 256, shape, np.uint8) if kind == np.uint8 else rng.standard_normal(shape).astype(kind)
 
 
 def normalised_inside(preprocess: Preprocess) -> bool:
@@ -136,7 +136,8 @@ def dynamic_batch(model: onnx.ModelProto, size: tuple[int, int]) -> tuple[onnx.M
         return model, True
     batch = shape[0]
     rest = [d or size[i % 2] for i, d in enumerate(shape[1:])]
-    x = random_input((2 * batch, *rest), pixels=takes_bytes(model))
+    kind = helper.tensor_dtype_to_np_dtype(only_input(model, "model").type.tensor_type.elem_type)
+    x = random_input((2 * batch, *rest), kind)
 
     outputs = [o.name for o in model.graph.output]
     reshapes = {n.output[0]: n for n in model.graph.node if n.op_type == "Reshape" and n.output[0] not in outputs}

@@ -1,8 +1,13 @@
-"""ONNX Runtime: what the graph says is what is computed; streams run at once, each on its own threads."""
+"""ONNX Runtime: what the graph says is what is computed; streams run at once, each on its own threads.
+
+It falls back in silence in two places, and both are read back here: nodes that a GPU's provider does not take run on
+the CPU, and an fp16 graph on a CPU without such kernels runs in fp32 between casts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import tempfile
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -15,7 +20,19 @@ from zoo.errors import ContractError, RuntimeUnavailableError
 from zoo.registry.schema import Precision, Preprocess
 from zoo.runtimes.base import SessionInfo, Tensors
 from zoo.runtimes.graphs import PIXELS, dynamic_batch, file_precision, static_batch, with_pixels
-from zoo.runtimes.shared import as_tensors, check_batch, closed, join_tensors, run_in_order
+from zoo.runtimes.shared import Threaded, as_tensors, check_batch, closed, join_tensors
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider",
+}  # fmt: skip
+"""Execution provider by kind of device."""
+
+_SHAPES = {
+    "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Mul", "Range", "Reshape",
+    "Shape", "Size", "Slice", "Squeeze", "Unsqueeze", "Where",
+}  # fmt: skip
+"""Operators by which a graph computes the shapes of its tensors. ONNX Runtime leaves them on the CPU by design
+(``GetCpuPreferredNodes`` of its source); anything else there has fallen back."""
 
 
 def provider_of(device: str) -> tuple[str, dict[str, str]]:
@@ -25,27 +42,68 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
         RuntimeUnavailableError: The device has none here, or the installed ONNX Runtime is built without it.
     """
     kind, _, index = device.partition(":")
-    providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-    if kind not in providers:
+    if kind not in PROVIDERS:
         raise RuntimeUnavailableError(
-            f"onnxruntime does not serve the device '{device}'", fix="use device=cpu or device=cuda:0"
+            f"onnxruntime does not serve the device '{device}'",
+            fix="use device=cpu, device=cuda:0 or device=tensorrt:0",
         )
     have = ort.get_available_providers()
-    if providers[kind] not in have:
+    if PROVIDERS[kind] not in have:
         raise RuntimeUnavailableError(
-            f"onnxruntime has no {providers[kind]} here", why="it has " + ", ".join(have),
+            f"onnxruntime has no {PROVIDERS[kind]} here", why="it has " + ", ".join(have),
             fix="pip install onnxruntime-gpu in place of onnxruntime, or use device=cpu",
         )  # fmt: skip
-    return providers[kind], {"device_id": index or "0"} if kind == "cuda" else {}
+    return PROVIDERS[kind], {} if kind == "cpu" else {"device_id": index or "0"}
 
 
-class OnnxRuntimeSession:
+def check_assignment(session: Any, provider: str) -> None:
+    """Refuses a session of which another provider computes a part.
+
+    Args:
+        session: Opened with ``session.record_ep_graph_assignment_info``.
+        provider: The one that was asked for.
+
+    Raises:
+        RuntimeUnavailableError: Nodes other than those of shapes run elsewhere, or the installed version cannot tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise RuntimeUnavailableError(
+            f"this version of onnxruntime ({ort.__version__}) does not tell which nodes {provider} runs",
+            why="what falls back to the CPU would be timed and reported as the GPU's",
+            fix="pip install -U onnxruntime-gpu",
+        )
+    elsewhere = {
+        node.op_type
+        for part in session.get_provider_graph_assignment_info() if part.ep_name != provider
+        for node in part.get_nodes() if node.op_type not in _SHAPES
+    }  # fmt: skip
+    if elsewhere:
+        raise RuntimeUnavailableError(
+            f"{provider} does not run the whole graph",
+            why=f"onnxruntime gave {', '.join(sorted(elsewhere))} to the CPU",
+            fix="use device=cuda:0, runtime=torch, or device=cpu",
+        )
+
+
+def computed_precision(blob: bytes, options: Any, provider: tuple[str, dict[str, str]]) -> Precision:
+    """Returns the precision that a graph has after ONNX Runtime has made it fit its kernels."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(path)
+        try:
+            ort.InferenceSession(blob, options, providers=[provider])
+        finally:
+            options.optimized_model_filepath = ""
+        return file_precision(onnx.load(path))
+
+
+class OnnxRuntimeSession(Threaded):
     """A graph in ONNX Runtime.
 
     Args:
         model: Graph with a float input.
         preprocess: From the entry; put in front of the graph.
-        device: ``cpu`` or ``cuda[:n]``.
+        device: ``cpu``, ``cuda[:n]`` or ``tensorrt[:n]``.
         precision: Has to be the file's own.
         threads: Threads of one inference.
         streams: Inferences at once in :meth:`stream`; with more threads than one each has a session, and so the
@@ -62,6 +120,7 @@ class OnnxRuntimeSession:
         self, model: onnx.ModelProto, preprocess: Preprocess, *, device: str, precision: Precision, threads: int,
         streams: int, batch: int | None, exported: str | None = None,
     ) -> None:  # fmt: skip
+        super().__init__(streams)
         have = file_precision(model)
         if have != precision:
             raise RuntimeUnavailableError(
@@ -75,12 +134,19 @@ class OnnxRuntimeSession:
         self._names = [o.name for o in model.graph.output]
         provider, settings = provider_of(device)
         options = ort.SessionOptions()
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "0" if device == "cpu" else "1")
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         if streams > 1:  # idle threads of one stream must not spin on the cores of another
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         blob = with_pixels(model, preprocess).SerializeToString()
+        if have in ("fp16", "bf16") and (computed := computed_precision(blob, options, (provider, settings))) != have:
+            raise RuntimeUnavailableError(
+                f"onnxruntime computes this {have} graph in {computed} on {device}",
+                why="it has no such kernels there and puts casts around its own",
+                fix="use precision=fp32, or a device that computes it",
+            )
         self._sessions: list[Any] = []
         # A session of one thread computes in the caller's: streams can share it, and so the weights.
         for _ in range(1 if threads == 1 else streams):
@@ -93,6 +159,8 @@ class OnnxRuntimeSession:
                 raise RuntimeUnavailableError(
                     f"onnxruntime did not take {provider}", why="it took " + ", ".join(session.get_providers())
                 )
+            if device != "cpu":
+                check_assignment(session, provider)
             self._sessions.append(session)
         self._free: SimpleQueue[Any] = SimpleQueue()
         for i in range(streams):
@@ -117,12 +185,9 @@ class OnnxRuntimeSession:
         finally:
             self._free.put(session)
 
-    def stream(self, batches: Iterable[tuple[Any, NDArray[np.uint8]]]) -> Iterator[tuple[Any, Tensors]]:
-        """Runs keyed batches in one thread a stream; yields them in the order given."""
-        return run_in_order(self.infer, batches, self.info.streams)
-
     def close(self) -> None:
         """Frees the sessions; nothing can be run after it."""
+        super().close()
         self._sessions.clear()
         while not self._free.empty():
             self._free.get()

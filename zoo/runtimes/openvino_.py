@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from zoo.runtimes.graphs import (
     random_input,
     same,
 )
-from zoo.runtimes.shared import as_tensors, check_batch, closed, join_tensors
+from zoo.runtimes.shared import Threaded, as_tensors, check_batch, closed, join_tensors
 
 _HINTS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
 
@@ -94,7 +94,7 @@ def _free_batch(core: ov.Core, source: tuple[Path, Path | None], model: ov.Model
         return model, True
     fixed = core.compile_model(_read(core, source), "CPU", {properties.hint.inference_precision(): ov.Type.f32})
     rest = [d.get_length() for d in list(shape)[1:]]
-    pair = random_input((2, *rest), pixels=model.input().element_type == ov.Type.u8)
+    pair = random_input((2, *rest), model.input().element_type.to_dtype())
     try:
         model.reshape([-1, *rest])
         free = core.compile_model(model, "CPU", {properties.hint.inference_precision(): ov.Type.f32})
@@ -184,7 +184,7 @@ def _compile(
     return compiled
 
 
-class OpenVinoSession:
+class OpenVinoSession(Threaded):
     """A model compiled by OpenVINO.
 
     Args:
@@ -206,6 +206,7 @@ class OpenVinoSession:
         self, source: onnx.ModelProto | tuple[Path, Path | None], preprocess: Preprocess, *, device: str,
         precision: Precision, threads: int, streams: int, batch: int | None, exported: str | None = None,
     ) -> None:  # fmt: skip
+        super().__init__(streams)
         plugin, core = plugin_of(device), ov.Core()
         if isinstance(source, onnx.ModelProto):
             have = file_precision(source)
@@ -217,7 +218,9 @@ class OpenVinoSession:
         self._preprocess, self._batch = preprocess, batch
         compiled = _compile(core, model, plugin, precision, threads=threads, streams=streams)
         self._compiled = compiled
-        self._request, self._lock = compiled.create_infer_request(), Lock()
+        self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for _ in range(streams):
+            self._free.put(compiled.create_infer_request())
         self.info = SessionInfo(
             runtime="openvino", version=ov.__version__, device=device, precision=precision, threads=threads,
             streams=streams, provider=",".join(compiled.get_property("EXECUTION_DEVICES")),
@@ -236,12 +239,15 @@ class OpenVinoSession:
         return as_tensors(self._names, [np.array(t.data, np.float32) for t in request.output_tensors], count)
 
     def infer(self, batch: NDArray[np.uint8]) -> Tensors:
-        """Runs one batch; callers in other threads wait."""
-        parts = []
-        with self._lock:
-            for piece in self._pieces(batch):
-                self._request.infer([ov.Tensor(piece, shared_memory=True)])
-                parts.append(self._tensors(self._request, len(piece)))
+        """Runs one batch; safe to call from as many threads as there are streams, more wait."""
+        pieces, parts = self._pieces(batch), []
+        request = self._free.get()
+        try:
+            for piece in pieces:
+                request.infer([ov.Tensor(piece, shared_memory=True)])
+                parts.append(self._tensors(request, len(piece)))
+        finally:
+            self._free.put(request)
         return parts[0] if len(parts) == 1 else join_tensors(parts)
 
     def stream(self, batches: Iterable[tuple[Any, NDArray[np.uint8]]]) -> Iterator[tuple[Any, Tensors]]:
@@ -287,7 +293,10 @@ class OpenVinoSession:
 
     def close(self) -> None:
         """Frees the model; nothing can be run after it."""
-        self._compiled = self._request = None
+        super().close()
+        self._compiled = None
+        while not self._free.empty():
+            self._free.get()
 
 
 def _name(port: Any, published: list[str]) -> str:

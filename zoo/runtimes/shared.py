@@ -1,4 +1,4 @@
-"""What the three sessions have in common: checking a batch, and running several at once in order."""
+"""What the three sessions have in common: checking a batch, and running several at once."""
 
 from __future__ import annotations
 
@@ -49,6 +49,37 @@ def as_tensors(names: Iterable[str], arrays: Iterable[NDArray[Any]], count: int)
 def join_tensors(parts: list[Tensors]) -> Tensors:
     """Puts the tensors of consecutive batches into one."""
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+class Threaded:
+    """A session whose ``infer`` may be called from as many threads as it has streams.
+
+    Args:
+        streams: Inferences at once.
+    """
+
+    def __init__(self, streams: int) -> None:
+        self._streams = streams
+        self._workers = ThreadPoolExecutor(streams, thread_name_prefix="zoo-infer")  # no thread before it is used
+
+    def infer(self, batch: NDArray[np.uint8]) -> Tensors:
+        """Runs one batch."""
+        raise NotImplementedError
+
+    def infer_async(self, batch: NDArray[np.uint8]) -> Future[Tensors]:
+        """Begins one batch in a thread of the session and returns at once."""
+        try:
+            return self._workers.submit(self.infer, batch)
+        except RuntimeError:  # shut down
+            raise closed() from None
+
+    def stream(self, batches: Iterable[tuple[Any, NDArray[np.uint8]]]) -> Iterator[tuple[Any, Tensors]]:
+        """Runs keyed batches in one thread a stream; yields them in the order given."""
+        return run_in_order(self.infer, batches, self._streams)
+
+    def close(self) -> None:
+        """Waits for what has begun; nothing can be run after it."""
+        self._workers.shutdown(cancel_futures=True)
 
 
 def run_in_order(

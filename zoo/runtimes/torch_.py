@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -15,7 +15,7 @@ from zoo.errors import RuntimeUnavailableError
 from zoo.registry.schema import Precision, Preprocess
 from zoo.runtimes.base import SessionInfo, Tensors, Variant
 from zoo.runtimes.graphs import affine
-from zoo.runtimes.shared import as_tensors, check_batch, closed, run_in_order
+from zoo.runtimes.shared import Threaded, as_tensors, check_batch, closed
 
 COMPILE_MODE = "default"
 """Of ``torch.compile``; recorded. ``reduce-overhead`` and ``max-autotune`` keep a graph's outputs in buffers of their
@@ -79,7 +79,7 @@ def _store_weights(module: nn.Module, precision: torch.dtype) -> None:
             layer.to(precision)
 
 
-class TorchSession:
+class TorchSession(Threaded):
     """A module in PyTorch.
 
     ``fp32`` is IEEE single precision: TF32 is switched off for the call on GPUs. ``bf16`` and ``fp16`` are autocast,
@@ -108,6 +108,7 @@ class TorchSession:
         self, module: nn.Module, preprocess: Preprocess, *, device: str, precision: Precision, threads: int,
         streams: int, batch: int | None, variant: Variant = "eager",
     ) -> None:  # fmt: skip
+        super().__init__(streams)
         self._device = _device(device)
         offered = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16", "fp16"), "mps": ("fp32", "fp16")}
         if precision not in offered[self._device.type]:
@@ -174,12 +175,9 @@ class TorchSession:
             arrays = [y.float().cpu().numpy() for y in found.values()]
         return as_tensors(found, arrays, len(batch))
 
-    def stream(self, batches: Iterable[tuple[Any, NDArray[np.uint8]]]) -> Iterator[tuple[Any, Tensors]]:
-        """Runs keyed batches in one thread a stream; yields them in the order given."""
-        return run_in_order(self.infer, batches, self.info.streams)
-
     def close(self) -> None:
         """Frees the module; nothing can be run after it."""
+        super().close()
         self._module = None
 
 
