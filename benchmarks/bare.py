@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.latency.steal import between, read_counters
+from zoo.latency import cores
+from zoo.latency.steal import between, read_counters, usable_processors
 
 
 def open_onnxruntime(path: str) -> Any:
@@ -63,6 +64,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     call: Any = None
+    processors, all_cores = usable_processors(), cores.usable()
     rng = np.random.default_rng(0)
     pool = [rng.integers(0, 256, (1, 224, 224, 3), np.uint8) for _ in range(64)]
     for line in sys.stdin:
@@ -74,10 +76,12 @@ def main() -> None:
             for i in range(30):
                 call(pool[i % 64])
         elif message["do"] == "slice":
+            if chosen := cores.choose(all_cores, 1, message["round"]):
+                cores.move_to(chosen)
             for i in range(5):
                 call(pool[i])
             samples = []
-            before = read_counters()
+            before = read_counters(processors=processors)
             end = time.perf_counter_ns() + int(message["seconds"] * 1e9)
             i = 0
             while time.perf_counter_ns() < end:
@@ -86,7 +90,7 @@ def main() -> None:
                 start = time.perf_counter_ns()
                 call(x)
                 samples.append(time.perf_counter_ns() - start)
-            happened = between(before, read_counters())
+            happened = between(before, read_counters(processors=processors))
             answer = {
                 "samples": base64.b64encode(np.array(samples, np.int64).tobytes()).decode(),
                 "stolen": happened.stolen, "foreign": happened.foreign,

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.latency.fakes import make_case, make_job
+from zoo.latency.cores import usable
 from zoo.latency.processes import Worker, WorkerError
 
 Start = Callable[[int], Worker]
@@ -27,11 +28,13 @@ def test_a_case_is_opened_measured_and_closed(start: Start) -> None:
         assert opened["about"]["name"] == "fine"
         assert opened["startup"]["stable"] in (True, False)
         assert opened["startup"]["first_ms"] >= 2
-        answer = worker.ask({"do": "slice", "seconds": 0.05, "least": 5}, 60)
+        answer = worker.ask({"do": "slice", "seconds": 0.05, "least": 5, "round": 0}, 60)
         samples = np.frombuffer(base64.b64decode(answer["samples"]), np.int64)
         assert len(samples) == answer["queries"] >= 5
         assert samples.min() >= 2e6  # each query sleeps for 2 ms
         assert answer["nanoseconds"] >= samples.sum()
+        cores = [worker.ask({"do": "slice", "seconds": 0.01, "least": 1, "round": k}, 60)["cores"] for k in range(3)]
+        assert cores[0] != cores[1] if len(usable()) > 1 else cores == [None, None, None]
         assert worker.close()["peak_rss_mib"] > 1
 
 
@@ -68,7 +71,7 @@ def test_a_failure_while_measured_ends_the_process(start: Start, model: str, wha
         pid = worker._process.pid
         with pytest.raises(WorkerError, match=what):
             for _ in range(20):
-                worker.ask({"do": "slice", "seconds": 0.05, "least": 5}, 1)
+                worker.ask({"do": "slice", "seconds": 0.05, "least": 5, "round": 0}, 1)
         assert not psutil.pid_exists(pid)
 
 

@@ -104,11 +104,14 @@ class Measured:
         self.failures.append(error.what + (f" ({error.why})" if error.why else ""))
         self.worker = None
 
+    def throughput(self) -> Estimate | None:
+        """Returns images a second; None before the first turn that counts."""
+        kept = self.kept
+        return throughput([s.images for s in kept], [s.seconds for s in kept]) if kept else None
+
     def rate(self) -> Estimate | None:
         """Returns images a second, where that is the scenario's figure."""
-        if self.job.case.scenario.name != "Offline" or not self.kept:
-            return None
-        return throughput([s.images for s in self.kept], [s.seconds for s in self.kept])
+        return self.throughput() if self.job.case.scenario.name == "Offline" else None
 
     def samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the kept durations in nanoseconds and the round of each."""
@@ -180,7 +183,8 @@ def _take(case: Measured, number: int, suite: SuiteFile) -> None:
     first = float(case.opened["startup"]["first_ms"]) / 1e3
     try:
         answer = case.worker.ask(
-            {"do": "slice", "seconds": seconds, "least": least}, 60 + 10 * (seconds + (least + 2) * first)
+            {"do": "slice", "seconds": seconds, "least": least, "round": number},
+            60 + 10 * (seconds + (least + 2) * first),
         )
     except WorkerError as error:
         case.fail(error)
@@ -195,7 +199,7 @@ def _take(case: Measured, number: int, suite: SuiteFile) -> None:
         round=number, kept=not disturbed(happened, suite.limits), queries=answer["queries"],
         images=answer["images"], seconds=answer["nanoseconds"] / 1e9, median_ms=float(np.median(durations)) / 1e6,
         stolen=_rounded(happened.stolen), foreign=_rounded(happened.foreign), throttles=happened.throttles,
-        joules=happened.joules, gpu_joules=happened.gpu_joules,
+        joules=happened.joules, gpu_joules=happened.gpu_joules, cores=answer["cores"],
     )  # fmt: skip
     case.slices.append(taken)
 
@@ -261,7 +265,6 @@ def make_record(case: Measured, suite: SuiteFile, *, run: str, group: int, about
     durations = samples.nanoseconds() if samples else raw  # as a reader will have them
     opened, kept = case.opened, case.kept
     parity = Parity.model_validate(opened["parity"]) if opened and opened.get("parity") else None
-    rate = throughput([s.images for s in kept], [s.seconds for s in kept]) if kept else None
     verdict = judge(
         Evidence(
             samples=durations, clusters=rounds, slices=case.slices, queries=suite.measure.least(scenario),
@@ -288,7 +291,7 @@ def make_record(case: Measured, suite: SuiteFile, *, run: str, group: int, about
         runtime=RuntimeTimed.model_validate(opened["runtime"]) if opened else None,
         startup=Startup.model_validate(opened["startup"]) if opened else None,
         samples=samples, slices=tuple(case.slices), percentiles=_percentiles(durations, rounds),
-        throughput=rate,
+        throughput=case.throughput(),
         frames=_frames(case, scenario) if scenario.name == "Video" and kept else None,
         stages=case.ended.get("stages") if case.ended else None,
         peak_rss_mib=case.ended.get("peak_rss_mib") if case.ended else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -60,7 +61,8 @@ class Disturbance:
     gpu_joules: float | None = None
 
 
-def _usable() -> list[int]:
+def usable_processors() -> list[int]:
+    """Returns the processors that this process may use at this moment."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -164,16 +166,19 @@ class Gpu:
             return False
 
 
-def read_counters(root: Path = Path("/"), gpu: Gpu | None = None) -> Counters:
+def read_counters(
+    root: Path = Path("/"), gpu: Gpu | None = None, processors: Sequence[int] | None = None
+) -> Counters:  # fmt: skip
     """Reads the counters; takes about a tenth of a millisecond, so it belongs outside the timing loop.
 
     Args:
         root: Of the file system; another one in tests.
         gpu: The GPU that is used.
+        processors: Those to look at; None: the ones that this process may use.
     """
     import psutil
 
-    cores = _usable()
+    cores = processors or usable_processors()
     try:
         every = psutil.cpu_times(percpu=True)
         times = [every[i] for i in cores]

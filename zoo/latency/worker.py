@@ -4,7 +4,7 @@
 |---|---|
 | ``{"do": "load", "job": ...}`` | imports the libraries that the job needs |
 | ``{"do": "open", "job": ..., "limits": ..., "golden": path, "reference": name}`` | start, what runs, parity |
-| ``{"do": "slice", "seconds": s, "least": n}`` | durations, and what the machine did meanwhile |
+| ``{"do": "slice", "seconds": s, "least": n, "round": k}`` | durations, on which cores, and what the machine did |
 | ``{"do": "reference", "job": ..., "golden": path}`` | writes golden crops and their outputs |
 | ``{"do": "prepare", "job": ...}`` | opens and closes, so that what is made once (an export) is there |
 | ``{"do": "close"}`` | peak memory; the process ends |
@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.latency import cores
 from zoo.latency.case import Job
 from zoo.latency.clock import preallocate
 from zoo.latency.parity import ParityLimits, check_parity, golden_crops, load_golden, save_golden
 from zoo.latency.scenarios import run_slice, settle, warm_up
-from zoo.latency.steal import Gpu, between, read_counters
+from zoo.latency.steal import Gpu, between, read_counters, usable_processors
 from zoo.latency.workloads import Workload, count_flops, open_workload
 
 ROOM = 1 << 17
@@ -69,6 +70,7 @@ class Measurement:
         loaded = time.perf_counter()
         self.pool = self.workload.pool()
         self.position = 0
+        self.processors, self.cores = usable_processors(), cores.usable()
         before = time.perf_counter()
         self.workload.infer(self.pool[0])  # the first of the process, but for what a compiled module has to run
         first = time.perf_counter() - before
@@ -113,20 +115,25 @@ class Measurement:
     def take(self, message: Message) -> Message:
         """Runs one slice."""
         seconds = float(message["seconds"])
+        info, chosen = self.workload.info, None
+        if info.device == "cpu":  # a GPU's driver has threads of its own
+            chosen = cores.choose(self.cores, info.threads * info.streams, int(message["round"]))
+        if chosen:
+            cores.move_to(chosen)
         if self.last < max(seconds, 1.0) / 2:  # of a query longer than that, the start is nothing
             settle(self.workload.infer, self.pool, seconds=seconds / 20)
-        before = read_counters(gpu=self.gpu)
+        before = read_counters(gpu=self.gpu, processors=self.processors)
         taken = run_slice(
             self.case.scenario, self.workload, self.pool, self.room, seconds=seconds, least=int(message["least"]),
-            streams=self.workload.info.streams, position=self.position,
+            streams=info.streams, position=self.position,
         )  # fmt: skip
-        after = read_counters(gpu=self.gpu)
+        after = read_counters(gpu=self.gpu, processors=self.processors)
         self.position = taken.position
         self.last = taken.nanoseconds / taken.queries / 1e9
         happened = between(before, after)
         return {
             "samples": base64.b64encode(self.room[: taken.queries].tobytes()).decode(),
-            "queries": taken.queries, "images": taken.images, "nanoseconds": taken.nanoseconds,
+            "cores": chosen, "queries": taken.queries, "images": taken.images, "nanoseconds": taken.nanoseconds,
             "arrived": taken.arrived, "dropped": taken.dropped,
             "stolen": happened.stolen, "foreign": happened.foreign, "throttles": happened.throttles,
             "held": happened.held, "joules": happened.joules, "gpu_joules": happened.gpu_joules,

@@ -174,6 +174,8 @@ class SliceTaken(Frozen):
     """Energy of the processor packages, whoever used it."""
     gpu_joules: float | None = None
     """Energy of the GPU that the case runs on, as NVML counts it."""
+    cores: tuple[int, ...] | None = None
+    """The processors that it ran on, where it uses fewer than there are; other ones in the next round."""
 
 
 class RuntimeTimed(RuntimeUsed):
