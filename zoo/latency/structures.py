@@ -114,16 +114,25 @@ def get_structure(name: str) -> Structure:
     return STRUCTURES[name]
 
 
-def _take_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
-    """Gives a batch normalisation the mean of each channel and the variance of all, as they arrive.
+_KEPT_MEAN, _LEAST_VARIANCE = 0.5, 0.3
+"""How batch normalisation of seeded weights differs from statistics taken as they are; found by trying. With 0 and 1,
+int8 moves outputs of RepVGG-A0 and MobileNetV3 by their whole range; with these by 0.16 and 0.12 to 0.21 of it, those
+of EfficientNet-B0 by 0.05, and what differs between two faces still comes through."""
 
-    A variance of its own would blow up a channel in which little happens, and rounding with it: such a network moves
-    by a tenth when it is computed in another order, which no trained one does.
+
+def _take_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
+    """Gives a batch normalisation the statistics of what arrives, but for what would blow up rounding.
+
+    A part of each channel's mean stays in: random features differ little between pictures, and without their mean
+    nothing but that little is left. The variance of a channel is at least a share of all channels': one in which
+    hardly anything happens would be blown up to the size of the others.
     """
     (x,) = inputs
     dims = [d for d in range(x.ndim) if d != 1]
-    norm.running_mean.copy_(x.mean(dims))
-    norm.running_var.fill_(float(x.var(dims).mean()))
+    mean = x.mean(dims) * (1 - _KEPT_MEAN)
+    variance = (x - mean.view(1, -1, *(1 for _ in dims[1:]))).square().mean(dims)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance.clamp_min(_LEAST_VARIANCE * float(variance.mean())))
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
