@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: how long an example takes is nothing that a test asserts.
+settings.register_profile("zoo", deadline=None)
+settings.load_profile("zoo")
 
 
 @pytest.fixture(autouse=True)
