@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import zlib
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from zoo._util.files import content_hash
 from zoo.registry.labels import Task
@@ -176,6 +176,14 @@ class SliceTaken(Frozen):
     """Energy of the GPU that the case runs on, as NVML counts it."""
     cores: tuple[int, ...] | None = None
     """The processors that it ran on, where it uses fewer than there are; other ones in the next round."""
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves ``cores`` out where there are none: records are named by their content, older ones had no such key."""
+        written: dict[str, Any] = write(self)
+        if self.cores is None:
+            del written["cores"]
+        return written
 
 
 class RuntimeTimed(RuntimeUsed):
