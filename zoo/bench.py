@@ -18,6 +18,7 @@ from zoo.cli import (
     one_of,
     path,
     put,
+    put_csv,
     run_verb,
     say,
     words,
@@ -107,12 +108,8 @@ def _show(given: Arguments, registry: Registry, paths: set[str]) -> None:
 
         put(json.dumps([row.record.model_dump(mode="json") for row in rows], indent=1, ensure_ascii=False))
     else:
-        import csv
-
         head, table = latency_rows(rows)
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(table)
+        put_csv(head, (dict(zip(head, cells, strict=True)) for cells in table))
     say(f"boards: {given.out / FOLDER / 'README.md'}")
 
 

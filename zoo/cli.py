@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -257,6 +257,25 @@ def say(text: str) -> None:
 def put(text: str) -> None:
     """Writes data to stdout."""
     print(text, flush=True)  # noqa: T201
+
+
+def put_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a table for programs to stdout: one value a cell, floats in full, ``true`` and ``false``, empty for None.
+
+    Args:
+        columns: Names, in order.
+        rows: Column -> value; a column that a row lacks is empty.
+
+    Raises:
+        ValueError: A row has a value of no column.
+    """
+    import csv
+
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: _text(v) if isinstance(v, bool) else v for k, v in row.items()})
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import FORMAT, REGISTRY, Arguments, Key, natural, one_of, positive, put, run_verb, say, words
+from zoo.cli import FORMAT, REGISTRY, Arguments, Key, natural, one_of, positive, put, put_csv, run_verb, say, words
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def _body(given: Arguments) -> int:
 
         put(json.dumps(_document(found), indent=1))
     elif given.format == "csv":
-        _csv(found)
+        columns = ("first", "second", "metric", "aggregation", "label", "value", "low", "high", "p", "p_holm", "apart")
+        put_csv(columns, _rows(found))
     else:
         _print(found, "simple" if given.format == "table" else "github")
     for side in found.sides:
@@ -165,22 +166,19 @@ def _document(found: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _csv(found: Comparison) -> None:
-    import csv
+def _rows(found: Comparison) -> Iterator[dict[str, Any]]:
+    from dataclasses import asdict
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["first", "second", "metric", "label", "difference", "low", "high", "p", "p_holm"])
-
-    def row(pair: Pair, metric: str, label: str, d: Difference, p_holm: float | None) -> None:
-        values = ["" if v is None else f"{v:.6f}" for v in (d.value, d.low, d.high, d.p, p_holm)]
-        writer.writerow([pair.first, pair.second, metric, label, *values])
-
+    aggregation = found.protocol.primary.aggregation
     for pair in found.pairs:
-        row(pair, found.protocol.primary.metric, "mean", pair.difference, pair.p_holm)
+        named = {"first": pair.first, "second": pair.second, "aggregation": aggregation}
+        primary = {**named, "metric": found.protocol.primary.metric, "label": "mean"}
+        yield {**primary, **asdict(pair.difference), "p_holm": pair.p_holm}
         for metric, difference in pair.metrics:
-            row(pair, metric, "mean", difference, None)
+            yield {**named, "metric": metric, "label": "mean", **asdict(difference)}
         for x in pair.labels:
-            row(pair, pair.label_metric, x.label, x.difference, x.p_holm)
+            label = {**named, "metric": pair.label_metric, "label": x.label}
+            yield {**label, **asdict(x.difference), "p_holm": x.p_holm, "apart": x.apart}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

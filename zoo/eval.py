@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from zoo.cli import (
     path,
     positive,
     put,
+    put_csv,
     run_verb,
     say,
     words,
@@ -199,21 +200,20 @@ def check_out(out: Path) -> None:
         )
 
 
-def put_csv(documents: Sequence[tuple[ResultRecord, ProtocolFile]]) -> None:
-    """Writes results to stdout as one CSV table: a column for each metric that one of them has."""
-    import pandas as pd
+def put_scores(records: Iterable[ResultRecord]) -> None:
+    """Writes the scores of records to stdout as one CSV table."""
+    from zoo.boards import SCORE_COLUMNS, score_rows
 
-    from zoo.boards import result_rows
-
-    tables = []
-    for record, protocol in documents:
-        head, rows = result_rows(record, protocol)
-        table = pd.DataFrame(rows, columns=head)
-        table.insert(0, "model", record.model.name)
-        table.insert(1, "protocol", protocol.ref)
-        tables.append(table)
-    if tables:
-        put(pd.concat(tables).to_csv(index=False, lineterminator="\n").rstrip("\n"))
+    put_csv(
+        SCORE_COLUMNS,
+        (
+            {"model": r.model.name, "protocol": r.protocol.ref, "runtime": r.runtime.runtime,
+             "precision": r.runtime.precision, "contamination": r.contamination, "synthetic": r.dataset.synthetic,
+             **row}
+            for r in records
+            for row in score_rows(r.views)
+        ),
+    )  # fmt: skip
 
 
 def _body(given: Arguments) -> int:
@@ -255,7 +255,7 @@ def _body(given: Arguments) -> int:
 
         put(json.dumps([result_json(record) for record, _ in documents], indent=1))
     elif given.format == "csv":
-        put_csv(documents)
+        put_scores(record for record, _ in documents)
     if failed:
         say(f"{len(failed)} of {asked} evaluations failed")
     return max((e.exit_code for e in failed), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from zoo.cli import (
     path,
     positive,
     put,
+    put_csv,
     run_verb,
     say,
     words,
@@ -106,12 +107,7 @@ def _body(given: Arguments) -> int:
 
         put(json.dumps(_document(found), indent=1, ensure_ascii=False))
     elif given.format == "csv":
-        import csv
-
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["set", *_head(found)])
-        for name, rows in _sections(found):
-            writer.writerows([name, *row] for row in rows)
+        put_csv(_COLUMNS, _rows(found))
     else:
         _print(found, "simple" if given.format == "table" else "github", everything=given.all)
     if found.winner is None:
@@ -225,8 +221,28 @@ def _about(found: Recommendation) -> list[str]:
     return lines
 
 
+_COLUMNS = (
+    "set", "model", "protocol", "metric", "score", "score_low", "score_high", "basis", "score_note", "percentile",
+    "latency_ms", "latency_ms_low", "latency_ms_high", "runtime", "device", "precision", "threads", "streams",
+    "variant", "record", "size_bytes", "licence", "status", "notes",
+)  # fmt: skip
+
+
+def _rows(found: Recommendation) -> Iterator[dict[str, Any]]:
+    """Gives the models that fit, with the names of the JSON document: an estimate is three columns, notes are one."""
+    document = _document(found)
+    common = {k: document[k] for k in ("protocol", "metric", "percentile")}
+    for name in ("pareto", "no_score", "dominated"):
+        for one in document[name]:
+            row = {"set": name, **common, **{k: v for k, v in one.items() if k in _COLUMNS}, **(one["run"] or {})}
+            for key in ("score", "latency_ms"):
+                estimate = one[key] or {}
+                row |= {key: estimate.get("value")} | {f"{key}_{end}": estimate.get(end) for end in ("low", "high")}
+            yield {**row, "notes": "; ".join(one["notes"])}
+
+
 def _document(found: Recommendation) -> dict[str, Any]:
-    from zoo.boards.recommend import commands
+    from zoo.boards.recommend import commands, size_of
 
     def one(candidate: Candidate) -> dict[str, Any]:
         timing, score = candidate.timing, candidate.score
@@ -235,10 +251,12 @@ def _document(found: Recommendation) -> dict[str, Any]:
             "basis": score.basis if score else None, "score_note": score.note if score else None,
             "latency_ms": candidate.latency(found.wish.percent).model_dump() if timing else None,
             "run": timing.record.asked.model_dump() if timing else None, "record": timing.path if timing else None,
-            "licence": candidate.entry.licence.name, "status": candidate.entry.status, "notes": list(candidate.notes),
+            "size_bytes": size_of(candidate.entry), "licence": candidate.entry.licence.name,
+            "status": candidate.entry.status, "notes": list(candidate.notes),
         }  # fmt: skip
 
     return {
+        "metric": found.protocol.primary.metric if found.protocol else None, "percentile": found.wish.percent,
         "protocol": found.protocol.ref if found.protocol else None, "machine": found.machine,
         "winner": found.winner.entry.name if found.winner else None, "why": found.why,
         "commands": commands(found.winner, found.wish, VERBS) if found.winner else [],

@@ -19,6 +19,7 @@ from zoo.cli import (
     paths,
     positive,
     put,
+    put_csv,
     run_verb,
     say,
 )
@@ -75,7 +76,7 @@ def _score_csv(given: Arguments) -> int:
 
     from zoo.boards import result_json, result_table, write_boards
     from zoo.datasets import labelled_tasks, load_index
-    from zoo.eval import check_out, put_csv
+    from zoo.eval import check_out, put_scores
     from zoo.protocols import default_protocol, load_protocol
     from zoo.registry import load_registry
     from zoo.results import save_record
@@ -125,7 +126,7 @@ def _score_csv(given: Arguments) -> int:
     elif given.format == "json":
         put(json.dumps([result_json(done.record)], indent=1))
     else:
-        put_csv([(done.record, protocol)])
+        put_scores([done.record])
     say(f"record: {saved}")
     boards = write_boards(out)
     say(f"leaderboard: {out / 'README.md'} ({len(boards)} files)")
@@ -137,6 +138,7 @@ def _score_predictions(given: Arguments) -> int:
 
     from tabulate import tabulate
 
+    from zoo.boards import SCORE_COLUMNS, score_rows
     from zoo.boards.text import AGGREGATION_TITLES, FLAG_TITLES, METRIC_TITLES, interval
     from zoo.datasets import load_index
     from zoo.protocols import load_protocol
@@ -151,6 +153,7 @@ def _score_predictions(given: Arguments) -> int:
     parts: list[Part] = []
     documents: list[dict[str, Any]] = []
     rows: list[list[str]] = []
+    plain: list[dict[str, Any]] = []
     several = len(given.predictions) > 1
     for file in given.predictions:
         key = predictions_key(file)
@@ -188,6 +191,11 @@ def _score_predictions(given: Arguments) -> int:
             f"{entry.name} on {protocol.ref}, {scored.coverage.samples} samples, {scored.coverage.detected} with a face"
         )
         flag, why = assign_checkpoints(entry, protocol, index, folds, key.get("checkpoint")).contamination
+        ran = {
+            "model": entry.name, "protocol": protocol.ref, "runtime": key["runtime"], "precision": key["precision"],
+            "contamination": flag, "synthetic": index.synthetic,
+        }  # fmt: skip
+        plain += [{**ran, **row} for row in score_rows(scored.views)]
         say(f"training data: {FLAG_TITLES[flag]}" + (f" ({why})" if why else ""))
         if index.synthetic:
             say("rendered faces: a rehearsal, not a measurement on people")
@@ -197,17 +205,12 @@ def _score_predictions(given: Arguments) -> int:
     totals = multitask_scores(parts)
     if given.format == "json":
         put(json.dumps(documents, indent=1))
+    elif given.format == "csv":
+        put_csv(SCORE_COLUMNS, plain)
     else:
         head = ["model", "protocol"] if several else []
         head += ["samples without a face", "metric", "aggregation", "mean", "mean, undefined = 0"]
-        if given.format == "csv":
-            import csv
-
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(head)
-            writer.writerows(rows)
-        else:
-            put(tabulate(rows, head, tablefmt="simple" if given.format == "table" else "github", disable_numparse=True))
+        put(tabulate(rows, head, tablefmt="simple" if given.format == "table" else "github", disable_numparse=True))
     for name, total in totals.items():
         say(f"{name}: P_MTL {interval(total)}, the sum of the three scores of the multi-task challenge")
     return 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli import FORMAT, REGISTRY, TASKS, Arguments, Key, boolean, one_of, put, run_verb, words
+from zoo.cli import FORMAT, REGISTRY, TASKS, Arguments, Key, boolean, one_of, put, put_csv, run_verb, words
 from zoo.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def _size(entry: ModelEntry) -> str:
     return f"{'' if all(sizes) else '> '}{known / 1e6:.1f} MB" if known else "not stated"
 
 
+def _size_bytes(entry: ModelEntry) -> int | None:
+    """Returns the bytes of all files; None where one is not known, or there are none."""
+    sizes = [w.size for w in entry.weights]
+    return sum(s for s in sizes if s) if sizes and all(sizes) else None
+
+
 def _of_kind(entry: ModelEntry, kind: str | None) -> bool:
     if kind in ("external", "reported"):
         return entry.status == {"external": "external", "reported": "reported-only"}[kind]
@@ -73,17 +79,13 @@ def _commercial(entry: ModelEntry) -> str:
     return allowed if isinstance(allowed, str) else "yes" if allowed else "no"
 
 
-def _print(head: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> None:
+def _print(head: Sequence[str], rows: Sequence[Sequence[Any]], style: str) -> None:
     if style == "json":
         import json
 
         put(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     elif style == "csv":
-        import csv
-
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)
+        put_csv(head, (dict(zip(head, row, strict=True)) for row in rows))
     else:
         from tabulate import tabulate
 
@@ -137,8 +139,10 @@ def _body(given: Arguments) -> int:
         return 0
     entries = registry.match(given.model or ("*",))
     short: Callable[[str], str] = _SHORT.__getitem__ if given.format == "table" else str
-    rows: list[tuple[str, ...]] = [
-        (e.name, ", ".join(map(short, e.tasks)), _size(e), e.licence.name, _commercial(e), e.status, e.title)
+    plain = given.format in ("json", "csv")
+    size: Callable[[ModelEntry], Any] = _size_bytes if plain else _size
+    rows: list[tuple[Any, ...]] = [
+        (e.name, ", ".join(map(short, e.tasks)), size(e), e.licence.name, _commercial(e), e.status, e.title)
         for e in entries
         if (given.task is None or given.task in e.tasks)
         and _of_licence(e, given.license)
@@ -148,7 +152,7 @@ def _body(given: Arguments) -> int:
     names = sorted({e.licence.name for e in registry.entries.values()})
     if given.license not in ("any", "commercial") and given.license.lower() not in [n.lower() for n in names]:
         raise UnknownNameError("licence", given.license, ["commercial", "any", *names], where="license=")
-    head = ("model", "tasks", "weights", "licence", "commercial", "status", "what")
+    head = ("model", "tasks", "size_bytes" if plain else "weights", "licence", "commercial", "status", "what")
     if given.format == "table" and sys.stdout.isatty():
         rows = [tuple(row) for row in _fitted(head, rows, shutil.get_terminal_size().columns)]
     _print(head, rows, given.format)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.boards.made_up import machine, registry, reported, timing
@@ -244,6 +247,15 @@ def test_on_the_command_line(three: Path, capsys: pytest.CaptureFixture[str]) ->
     document = json.loads(capsys.readouterr().out)
     assert document["winner"] == "closed-net"
     assert [c["model"] for c in document["pareto"]] == ["slow-net", "closed-net", "quick-net"]
+    assert main([*common, "format=csv"]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    fit = [(name, one) for name in ("pareto", "no_score", "dominated") for one in document[name]]
+    assert list(zip(table.set, table.model, strict=True)) == [(name, one["model"]) for name, one in fit]
+    for column in ("score", "latency_ms"):
+        for name, end in ((column, "value"), (f"{column}_low", "low"), (f"{column}_high", "high")):
+            told = [(one[column] or {}).get(end) for _, one in fit]
+            assert [None if math.isnan(x) else x for x in table[name]] == told
+    assert set(table.percentile) == {document["percentile"]} and set(table.protocol) == {document["protocol"]}
     assert main([*common, "max_latency_ms=1"]) == 1
     assert "no model meets" in capsys.readouterr().err
     assert main([*common, "max_latency_ms=-1"]) == 2

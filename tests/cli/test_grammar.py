@@ -151,6 +151,14 @@ def test_the_script_lists_verbs_and_suggests_near_ones(capsys: pytest.CaptureFix
     assert main(["--version"]) == 0
 
 
+def test_the_package_runs_as_the_script_does(repository: Path) -> None:
+    for given_words, code, shown in ((["--help"], 0, "verbs:"), (["evl"], 2, "did you mean 'eval'?")):
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *given_words], cwd=repository, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code and shown in done.stdout + done.stderr
+
+
 def test_every_verb_has_help_and_refuses_unknown_keys(capsys: pytest.CaptureFixture[str]) -> None:
     from zoo.cli import VERBS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -63,11 +65,30 @@ def test_the_whole_path_of_one_number(place: Path) -> None:
     assert (place / "zoo-results" / f"{record['protocol']['ref']}.csv").exists()
 
 
+def assert_scores_are(text: str, views: list[dict[str, Any]]) -> pd.DataFrame:
+    """Holds a CSV of scores against a record's views: every number, to the last digit, under the same names."""
+    table = pd.read_csv(io.StringIO(text))
+    expected = []
+    for view in views:
+        for score in view["scores"]:
+            means = {k: score[k] for k in ("mean", "mean_defined", "mean_strict", "mean_missing_zero") if score[k]}
+            for one in [*score["per_label"], *({"label": k, "n": view["samples"], **v} for k, v in means.items())]:
+                expected.append({"rule": view["rule"], "metric": score["metric"], **one})
+                expected[-1]["aggregation"] = score["aggregation"]
+    names = ["rule", "metric", "aggregation", "label"]
+    assert table[names].to_dict("records") == [{k: one[k] for k in names} for one in expected]
+    for column in ("value", "low", "high", "n", "n_pos", "threshold"):
+        assert pd.api.types.is_numeric_dtype(table[column])
+        values = [one.get(column) for one in expected]
+        assert [None if math.isnan(x) else x for x in table[column]] == values
+    return table
+
+
 def test_data_goes_to_stdout_in_the_format_asked_for(place: Path) -> None:
     document = json.loads(zoo(*EVAL, "format=json", cwd=place).stdout)
     assert document[0]["model"]["name"] == "tiny"
-    rows = list(csv.DictReader(io.StringIO(zoo(*EVAL, "format=csv", cwd=place).stdout)))
-    assert rows[-1][""] == "mean"
+    table = assert_scores_are(zoo(*EVAL, "format=csv", cwd=place).stdout, document[0]["views"])
+    assert set(table.contamination) == {document[0]["contamination"]} and not table.synthetic.any()
 
 
 def test_runtimes_give_the_same_scores(place: Path) -> None:
@@ -90,6 +111,8 @@ def test_stored_predictions_are_used_again_and_scored_again(place: Path) -> None
     done = zoo("score", f"predictions={stored}", "root=pictures", "registry=tiny.yaml", "format=json", cwd=place)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == scores(place / "a")["views"]
+    done = zoo("score", f"predictions={stored}", "root=pictures", "registry=tiny.yaml", "format=csv", cwd=place)
+    assert_scores_are(done.stdout, scores(place / "a")["views"])
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -> None:
@@ -277,7 +300,7 @@ def test_several_results_are_one_csv_table(place: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     half = len(rows) // 2
     assert [r["model"] for r in rows] == ["tiny"] * half + ["twin"] * half
-    assert [r[""] for r in rows[:half]] == [r[""] for r in rows[half:]] and rows[-1][""] == "mean"
+    assert [r["label"] for r in rows[:half]] == [r["label"] for r in rows[half:]]
 
 
 def test_submitting_prints_the_steps(place: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from numpy.typing import NDArray
@@ -192,7 +194,16 @@ def test_expressions_show_which_answers_differ_and_who_is_right(
     assert main(["models=a,c", "protocol=rafdb-expression", f"root={root}", "resamples=100", "format=json",
                  f"registry={tmp_path / 'registry.yaml'}"]) == 0  # fmt: skip
     document = json.loads(capsys.readouterr().out)
-    assert document["pairs"][0]["difference"]["value"] == pytest.approx(10 / 70)
+    (pair,) = document["pairs"]
+    assert pair["difference"]["value"] == pytest.approx(10 / 70)
+    assert main(["models=a,c", "protocol=rafdb-expression", f"root={root}", "resamples=100", "format=csv",
+                 f"registry={tmp_path / 'registry.yaml'}"]) == 0  # fmt: skip
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    said = [{**pair["difference"], "p_holm": pair["p_holm"]}, *(d for _, d in pair["metrics"])]
+    said += [{**x["difference"], "p_holm": x["p_holm"], "apart": x["apart"]} for x in pair["labels"]]
+    for name in ("value", "low", "high", "p", "p_holm", "apart"):
+        assert [None if np.isnan(x) else x for x in table[name]] == [one.get(name) for one in said]
+    assert list(table.label[table.label != "mean"]) == [x["label"] for x in pair["labels"]]
 
 
 def test_occurrence_is_taken_from_intensity_where_a_model_gives_no_other(registry: Registry, disfa: Index) -> None:

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.boards.text import AGGREGATION_TITLES, FLAG_TITLES, METRIC_TITLES, interval, number, percent
 from zoo.protocols.schema import ProtocolFile
-from zoo.results.record import Estimate, MetricScore, ResultRecord, RuntimeUsed
+from zoo.results.record import Estimate, MetricScore, ResultRecord, RuntimeUsed, View
+
+SCORE_COLUMNS = (
+    "model", "protocol", "runtime", "precision", "contamination", "synthetic",
+    "rule", "metric", "aggregation", "label", "value", "low", "high", "n", "n_pos", "threshold",
+)  # fmt: skip
+"""Columns of scores as CSV, called as in the record: what was run, then those of :func:`score_rows`."""
+
+_MEANS = ("mean", "mean_defined", "mean_strict", "mean_missing_zero")
+
+
+def score_rows(views: Sequence[View]) -> Iterator[dict[str, Any]]:
+    """Gives every score of a record's views for programs: a row a label, and one for each of its means.
+
+    A mean is named in ``label`` as in the record (:class:`zoo.results.record.MetricScore`); its ``n`` is the samples of
+    the view. Labels that a model does not give have no row.
+    """
+    for view in views:
+        for score in view.scores:
+            named = {"rule": view.rule, "metric": score.metric, "aggregation": score.aggregation}
+            for one in score.per_label:
+                yield {**named, **one.model_dump()}
+            for name in _MEANS:
+                if (mean := getattr(score, name)) is not None:
+                    yield {**named, "label": name, **mean.model_dump(), "n": view.samples}
 
 
 def _columns(record: ResultRecord, protocol: ProtocolFile) -> list[MetricScore]:
