@@ -179,8 +179,9 @@ def _score_predictions(given: Arguments) -> int:
         )  # fmt: skip
         parts.append((entry.name, protocol, scored.views[0], bool(scored.missing_labels)))
         views = [v.model_dump(mode="json") for v in scored.views]
-        named = [entry.name, protocol.ref] if several else []
-        documents += [{"model": entry.name, "protocol": protocol.ref, "views": views}] if several else views
+        ran = {"model": entry.name, "protocol": protocol.ref, "runtime": key["runtime"], "precision": key["precision"]}
+        named = [entry.name, protocol.ref, f"{key['runtime']} {key['precision']}"] if several else []
+        documents += [{**ran, "views": views}] if several else views
         rows += [
             [*named, v.rule, METRIC_TITLES[s.metric], AGGREGATION_TITLES[s.aggregation], interval(s.mean),
              interval(s.mean_strict)]
@@ -191,10 +192,7 @@ def _score_predictions(given: Arguments) -> int:
             f"{entry.name} on {protocol.ref}, {scored.coverage.samples} samples, {scored.coverage.detected} with a face"
         )
         flag, why = assign_checkpoints(entry, protocol, index, folds, key.get("checkpoint")).contamination
-        ran = {
-            "model": entry.name, "protocol": protocol.ref, "runtime": key["runtime"], "precision": key["precision"],
-            "contamination": flag, "synthetic": index.synthetic,
-        }  # fmt: skip
+        ran |= {"contamination": flag, "synthetic": index.synthetic}
         plain += [{**ran, **row} for row in score_rows(scored.views)]
         say(f"training data: {FLAG_TITLES[flag]}" + (f" ({why})" if why else ""))
         if index.synthetic:
@@ -208,7 +206,7 @@ def _score_predictions(given: Arguments) -> int:
     elif given.format == "csv":
         put_csv(SCORE_COLUMNS, plain)
     else:
-        head = ["model", "protocol"] if several else []
+        head = ["model", "protocol", "run as"] if several else []
         head += ["samples without a face", "metric", "aggregation", "mean", "mean, undefined = 0"]
         put(tabulate(rows, head, tablefmt="simple" if given.format == "table" else "github", disable_numparse=True))
     for name, total in totals.items():

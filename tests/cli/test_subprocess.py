@@ -338,9 +338,13 @@ def test_pictures_of_one_stem_are_drawn_apart_and_what_was_drawn_is_no_input(pla
 def test_stored_predictions_are_found_by_a_pattern(place: Path) -> None:
     assert zoo(*EVAL, cwd=place).returncode == 0
     pattern = Path(os.environ["ZOO_HOME"]) / "predictions" / "tiny" / "*" / "predictions.parquet"
-    done = zoo("score", f"predictions={pattern}", "root=pictures", "registry=tiny.yaml", cwd=place)
+    words = ("score", f"predictions={pattern}", "root=pictures", "registry=tiny.yaml")
+    done = zoo(*words, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "36 samples" in done.stderr
+    assert zoo(*EVAL, "runtime=openvino", "precision=bf16", cwd=place).returncode == 0
+    shown = zoo(*words, cwd=place).stdout  # two runs of one model are told apart
+    assert "onnxruntime fp32" in shown and "openvino bf16" in shown
 
 
 def test_predictions_of_an_older_contract_are_told(place: Path) -> None:

@@ -119,6 +119,8 @@ def test_predictions_of_something_else_are_refused(tmp_path: Path) -> None:
     plain.write_bytes(b"PAR1 not really")
     with pytest.raises(RecordError, match="cannot be read"):
         read_predictions(plain)
+    with pytest.raises(RecordError, match="does not exist"):
+        predictions_key(tmp_path / "no.parquet")
 
 
 def test_no_label_is_ever_stored(tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ def predictions_key(path: Path) -> dict[str, Any]:
     """
     try:
         metadata = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        raise RecordError(f"'{path}' does not exist", fix="zoo.eval says where its predictions are") from None
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"'{path}' cannot be read as predictions", why=str(error)) from None
     if _META not in metadata:
