@@ -71,7 +71,7 @@ def _registry(given: Arguments) -> None:
         for weight in entry.weights:
             if weight.fold is None:
                 continue
-            where = f"{registry.files[entry.name].name}: models.{entry.name}.weights[{weight.name}].fold"
+            where = f"{entry.where}.weights[{weight.name}].fold"
             protocol = protocols.get(weight.fold.protocol)
             if protocol is None:
                 raise RegistryError(f"no protocol '{weight.fold.protocol}'", where=where)
@@ -127,7 +127,7 @@ def _models(given: Arguments) -> None:
             if found.supported not in (None, found.declared):
                 raise ContractError(
                     f"{name}: the file supports '{found.supported}', and the entry declares '{found.declared}'",
-                    where=f"registry entry {name}, output {found.task}", why=in_words(entry, found),
+                    where=f"{entry.where}, output {found.task}", why=in_words(entry, found),
                     fix="declare the other reading in a registry file of your own, and tell the zoo",
                 )  # fmt: skip
             if found.supported is None:

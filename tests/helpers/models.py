@@ -64,13 +64,13 @@ class Builder:
 
     def save(
         self, path: Path, entrance: tuple[str, list[int | str]], exits: list[tuple[str, list[int | str]]],
-        opset: int = 13,
+        opset: int = 13, ir_version: int = 7,
     ) -> Path:  # fmt: skip
         graph = helper.make_graph(
             self.nodes, "net", [helper.make_tensor_value_info(entrance[0], TensorProto.FLOAT, entrance[1])],
             [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in exits], self.constants,
         )  # fmt: skip
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
         onnx.checker.check_model(model)
         onnx.save(model, path)
         return path

@@ -129,6 +129,73 @@ def test_open_model_zoos_ir_is_run_by_openvino_as_it_is(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_open_model_zoos_fp16_files_are_taken_for_fp16() -> None:
+    entry = entry_of("omz-emotions-retail-0003")
+    assert sorted(f.name for f in select_files(entry, entry.tasks, runtime="openvino", precision="fp16")) == [
+        "emotions-recognition-retail-0003-fp16.bin", "emotions-recognition-retail-0003-fp16.xml",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["r18-disfa", "r18-bp4d", "swin-t", "mae-b"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_librefaces_graphs_of_2023_are_read_as_their_checkpoints(name: str, runtime: str, tmp_path: Path) -> None:
+    entry, checkpoint = entry_of(f"libreface-{name}-onnx"), entry_of(f"libreface-{name}")
+    (file,), (task,) = entry.weights, entry.tasks
+    assert entry.outputs == tuple(o.model_copy(update={"tensor": "AUs"}) for o in checkpoint.outputs)
+    assert (entry.preprocess, entry.readings) == (checkpoint.preprocess, checkpoint.readings)
+    assert (entry.trained_on, entry.licence) == (checkpoint.trained_on, checkpoint.licence)
+    b = Builder(3)  # tracing writes the tokens' flattening for its batch of one
+    x = b.node("Relu", b.conv(b.node("Relu", b.conv("image", 3, 8, 3, 16)), 8, 16, 3, 2))
+    flat = b.node("Reshape", x, b.constant(np.array([1, 16 * 7 * 7], np.int64)))
+    b.linear(flat, 16 * 7 * 7, 12, output="AUs")
+    b.save(tmp_path / "m.onnx", ("image", [1, 3, 224, 224]), [("AUs", [1, 12])])
+    session = open_session(entry, {file.name: tmp_path / "m.onnx"}, entry.tasks, runtime=runtime, threads=1)
+    batch = crops(entry, 3)
+    values = apply_outputs(entry, session.infer(batch))[task]
+    import onnxruntime as ort
+
+    alone = ort.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    for i, picture in enumerate((batch / np.float32(255) - mean) / std):
+        (raw,) = alone.run(None, {"image": picture.transpose(2, 0, 1)[None].astype(np.float32)})
+        want = np.clip(5 * raw[0], 0, 5) if task == "au-intensity" else raw[0]
+        np.testing.assert_allclose(values[i], want, atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_opencvs_weights_of_int8_blocks_are_computed_in_fp32(runtime: str, tmp_path: Path) -> None:
+    """The form that the publisher's block_quantize.py gives: opset 21, each weight dequantised by blocks of a row."""
+    entry = entry_of("opencv-fer-mobilefacenet-int8bq")
+    (file,) = entry.weights
+    rng = np.random.default_rng(5)
+    b = Builder(5)
+
+    def blocks(rows: int, columns: int, block: int) -> tuple[str, np.ndarray]:
+        whole = rng.integers(-127, 128, (rows, columns), np.int8)
+        scale = rng.uniform(1e-3, 2e-3, (rows, columns // block)).astype(np.float32)
+        zero = rng.integers(-9, 10, scale.shape, np.int8)
+        name = b.node("DequantizeLinear", *map(b.constant, (whole, scale, zero)), axis=1, block_size=block)
+        wide = np.repeat(zero, block, 1).astype(np.float32)
+        return name, (whole.astype(np.float32) - wide) * np.repeat(scale, block, 1)
+
+    kernel, w1 = blocks(16, 3 * 3 * 3, 27)
+    kernel = b.node("Reshape", kernel, b.constant(np.array([16, 3, 3, 3], np.int64)))
+    x = b.node("Conv", "data", kernel, kernel_shape=[3, 3], strides=[16, 16])
+    dense, w2 = blocks(7, 16 * 7 * 7, 56)
+    b.node("Gemm", b.node("Flatten", x, axis=1), dense, transB=1, output="label")
+    b.save(tmp_path / "m.onnx", ("data", [1, 3, 112, 112]), [("label", [1, 7])], opset=21, ir_version=10)
+    session = open_session(entry, {file.name: tmp_path / "m.onnx"}, entry.tasks, runtime=runtime, threads=1, streams=2)
+    batch = crops(entry, 2)
+    found = session.infer(batch)["label"]
+    for _, streamed in session.stream((i, batch) for i in range(4)):
+        np.testing.assert_allclose(streamed["label"], found, rtol=1e-5, atol=1e-5)
+    pixels = (batch.astype(np.float32) / 255 - 0.5) / 0.5
+    at = 16 * np.arange(7)
+    patches = np.stack([[p[y : y + 3, x : x + 3].transpose(2, 0, 1).ravel() for y in at for x in at] for p in pixels])
+    flat = (patches @ w1.T).transpose(0, 2, 1).reshape(len(batch), -1)
+    np.testing.assert_allclose(found, flat @ w2.T, rtol=1e-4, atol=1e-4)
+
+
 def test_every_runnable_entry_has_a_family_files_for_its_runtime_and_known_steps() -> None:
     from zoo.faces.pipeline import describe
 

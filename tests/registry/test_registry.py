@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.check import main, schema_text
-from zoo.errors import RegistryError, UnknownNameError, UsageError
+from zoo.errors import RegistryError, UnknownNameError, UsageError, WeightsMissingError
+from zoo.models.base import select_files
 from zoo.registry import list_models, load_registry
 from zoo.registry.loading import read_registry_file
 from zoo.registry.schema import Preprocess, RegistryFile
 from zoo.registry.sources import parse_source
+from zoo.weights import fetch_model, locate
 
 HASH = "0" * 64
 COMMIT = "a" * 40
@@ -116,6 +118,22 @@ def test_unknown_models_are_refused_with_the_nearest() -> None:
     assert "libreface-r18" in str(caught.value.fix)
     with pytest.raises(UnknownNameError):
         load_registry().match(["nothing-*"])
+
+
+def test_errors_about_an_entry_name_the_registry_file_that_it_stands_in(tmp_path: Path) -> None:
+    path = _write(tmp_path, ENTRY, {**ENTRY, "name": "odd", "family": "onx"})
+    registry = load_registry([path])
+    mine, odd, ours = registry.get("mine"), registry.get("odd"), registry.get("hog-ridge")
+    assert (mine.where, ours.where) == (f"{path}: models.mine", "registry.yaml: models.hog-ridge")
+    with pytest.raises(UnknownNameError, match="unknown family 'onx'") as family:
+        select_files(odd, odd.tasks, runtime="onnxruntime")
+    with pytest.raises(WeightsMissingError) as missing:
+        locate(mine.weights[0], entry=mine, base=registry.base("mine"))
+    with pytest.raises(UnknownNameError) as fetched:
+        fetch_model(mine, tasks=["au-intensity"])
+    assert [e.value.where for e in (family, missing, fetched)] == [
+        f"{path}: models.odd", f"{path}: models.mine.weights[mine.onnx]", f"{path}: models.mine",
+    ]  # fmt: skip
 
 
 def test_a_glob_leaves_out_what_cannot_be_run_where_that_is_asked() -> None:

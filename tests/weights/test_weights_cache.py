@@ -115,7 +115,7 @@ def test_offline_asks_nobody_and_says_what_mends_it(hub, weights, file_of, monke
     assert caught.value.exit_code == 3
     assert hub.seen == []
     for part in (
-        "model.onnx", "registry.yaml: models.net.weights[model.onnx]", source(), "gdrive:", "package:nothing==1:m",
+        "model.onnx", "models.net.weights[model.onnx]", source(), "gdrive:", "package:nothing==1:m",
         f"unset {variable}", "python -m zoo.fetch model=net", str(status(file).path),
     ):  # fmt: skip
         assert part in text

@@ -28,7 +28,7 @@ def failure(file, kind: type[WeightsError | WeightsMissingError]) -> str:
     assert type(caught.value) is kind
     text = str(caught.value)
     assert "model.onnx" in text.splitlines()[0]
-    assert "registry.yaml: models.net.weights[model.onnx]" in text
+    assert "models.net.weights[model.onnx]" in text
     assert file.sources[0] in text
     assert "fix:" in text
     assert not (cache_dir() / file.sha256).exists()

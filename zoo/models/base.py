@@ -90,8 +90,12 @@ FAMILIES = {
 """Family -> module with its ``FAMILY``. Packages add more by the entry point group ``zoo.families``."""
 
 
-def load_family(name: str) -> Family:
+def load_family(name: str, where: str | None = None) -> Family:
     """Returns a family by the name that registry entries use.
+
+    Args:
+        name: Its name.
+        where: Where the name stands, for the error.
 
     Raises:
         UnknownNameError: No module and no installed package gives it.
@@ -101,7 +105,7 @@ def load_family(name: str) -> Family:
     added = {point.name: point for point in entry_points(group="zoo.families")}
     if name in added:
         return cast("Family", added[name].load())
-    raise UnknownNameError("family", name, [*FAMILIES, *added], where="registry.yaml, key 'family'")
+    raise UnknownNameError("family", name, [*FAMILIES, *added], where=where)
 
 
 # Which of several files of one role serves a runtime, best first. A format that is not listed cannot serve it.
@@ -139,7 +143,7 @@ def check_tasks(entry: ModelEntry, tasks: Sequence[Task]) -> None:
         raise UsageError(f"no task asked of {entry.name}", fix="use one of: " + ", ".join(entry.tasks))
     for task in tasks:
         if task not in entry.tasks:
-            raise UnknownNameError("task", task, entry.tasks, where=f"model {entry.name}")
+            raise UnknownNameError("task", task, entry.tasks, where=entry.where)
 
 
 def check_columns(entry: ModelEntry, task: Task, columns: Sequence[str]) -> None:
@@ -153,7 +157,7 @@ def check_columns(entry: ModelEntry, task: Task, columns: Sequence[str]) -> None
         if number >= len(columns) or columns[number] != label:
             has = f"column {number} is {columns[number]}" if number < len(columns) else f"it has {len(columns)} columns"
             raise RegistryError(
-                f"{entry.name}: column {number} of {task} is labelled {label}", where="registry.yaml", why=has,
+                f"{entry.name}: column {number} of {task} is labelled {label}", where=entry.where, why=has,
                 fix="give the labels in this order: " + ", ".join(columns),
             )  # fmt: skip
 
@@ -162,14 +166,13 @@ def _of_fold(entry: ModelEntry, found: list[WeightFile], fold: str | None) -> li
     folds = [w.fold.name for w in found if w.fold]
     if not folds:
         return found
-    where = f"model {entry.name}"
     if fold is None:
         raise UsageError(
-            f"{entry.name} has one checkpoint a fold and no fold was named", where=where,
+            f"{entry.name} has one checkpoint a fold and no fold was named", where=entry.where,
             fix="name one of: " + ", ".join(dict.fromkeys(folds)),
         )  # fmt: skip
     if fold not in folds:
-        raise UnknownNameError("fold", fold, set(folds), where=where)
+        raise UnknownNameError("fold", fold, set(folds), where=entry.where)
     return [w for w in found if w.fold and w.fold.name == fold]
 
 
@@ -201,30 +204,30 @@ def select_files(
     check_names(runtime, precision)
     check_tasks(entry, tasks)
     files: list[WeightFile] = []
-    for role in sorted(load_family(entry.family).roles(entry, tasks)):
+    for role in sorted(load_family(entry.family, entry.where).roles(entry, tasks)):
         found = _of_fold(entry, [w for w in entry.weights if w.role == role], fold)
         if not found:
-            raise RegistryError(f"{entry.name}: no weights file has the role '{role}'", where="registry.yaml")
+            raise RegistryError(f"{entry.name}: no weights file has the role '{role}'", where=entry.where)
         exact = [w for w in found if w.precision == precision or w.format == "json"]  # text has no precision
         if not exact and precision in ("bf16", "fp16"):
             exact = [w for w in found if w.precision == "fp32"]
         if not exact:
             have = ", ".join(sorted({w.precision for w in found}))
             raise RuntimeUnavailableError(
-                f"{entry.name} has no {precision} file", where=f"registry entry {entry.name}, role '{role}'",
+                f"{entry.name} has no {precision} file", where=f"{entry.where}, role '{role}'",
                 why=f"its files are {have}", fix=f"use precision={found[0].precision}",
             )  # fmt: skip
         formats = [f for f in _FORMATS[runtime] if any(w.format == f for w in exact)]
         if not formats:
             raise RuntimeUnavailableError(
-                f"{runtime} cannot run {entry.name} in {precision}", where=f"registry entry {entry.name}",
+                f"{runtime} cannot run {entry.name} in {precision}", where=entry.where,
                 why="its file is " + ", ".join(sorted({w.format for w in exact})), fix="use runtime=openvino",
             )  # fmt: skip
         chosen = [w for w in exact if w.format == formats[0]]
         if len(chosen) > (2 if formats[0] == "openvino-ir" else 1):  # an IR is a graph and its weights
             raise RegistryError(
                 f"{entry.name}: {', '.join(w.name for w in chosen)} are interchangeable, so none can be chosen",
-                where="registry.yaml", fix="give them different roles, precisions or folds, or make two entries",
+                where=entry.where, fix="give them different roles, precisions or folds, or make two entries",
             )  # fmt: skip
         files += chosen
     return tuple(files)

@@ -32,7 +32,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
     """
     if entry.architecture not in ORDERS:
         raise RegistryError(
-            f"{entry.name}: no structure '{entry.architecture}'", where="registry.yaml",
+            f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
             fix="use one of: " + ", ".join(ORDERS),
         )  # fmt: skip
     columns = ORDERS[entry.architecture]

@@ -149,7 +149,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
     """Describes the network with its head as one ONNX graph."""
     if entry.architecture not in FEATURES:
         raise RegistryError(
-            f"{entry.name}: no structure '{entry.architecture}'", where="registry.yaml",
+            f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
             fix="use one of: " + ", ".join(FEATURES),
         )  # fmt: skip
     encoder, head = (the_file(entry, files, role)[1] for role in ("encoder", "head"))

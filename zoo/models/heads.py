@@ -32,7 +32,7 @@ def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _tensor_name(entry: ModelEntry, output: Output, names: Sequence[str]) -> str:
-    where = f"registry entry {entry.name}, output {output.task}"
+    where = f"{entry.where}, output {output.task}"
     if output.tensor is None:
         if len(names) == 1:
             return names[0]
@@ -78,7 +78,7 @@ def apply_outputs(
             raise ContractError(
                 f"{entry.name}: tensor '{name}' has shape {tensor.shape}, and {task} needs columns {output.start} to "
                 f"{stop - 1}",
-                where=f"registry entry {entry.name}, output {task}",
+                where=f"{entry.where}, output {task}",
             )
         x = tensor[:, output.start : stop]
         if output.activation == "sigmoid":
@@ -110,7 +110,7 @@ def check_finite(entry: ModelEntry, tensors: Mapping[str, NDArray[np.float32]], 
             lower = precision != "fp32"
             raise ContractError(
                 f"{entry.name}: tensor '{name}' is not finite for {bad} of {len(tensor)} crops",
-                where=f"registry entry {entry.name}", why=f"it ran in {precision}" if lower else None,
+                where=entry.where, why=f"it ran in {precision}" if lower else None,
                 fix="precision=fp32" if lower else "try another runtime=; where all give it, the file is broken",
             )  # fmt: skip
 
@@ -140,7 +140,7 @@ def verify_contract(
     tensors = session.infer(black)
     for task in wanted:
         output = entry.output(task)
-        where = f"registry entry {entry.name}, output {task}"
+        where = f"{entry.where}, output {task}"
         name = _tensor_name(entry, output, list(tensors))
         tensor = tensors[name]
         sharing = [o for o in entry.outputs if o.role == output.role and (o.tensor or name) == name]

@@ -101,7 +101,7 @@ def _module(entry: ModelEntry, role: str, state: Mapping[str, torch.Tensor], whe
     if not entry.architecture.startswith("vit_") or not timm.is_model(entry.architecture):
         raise RegistryError(
             f"{entry.name}: timm {timm.__version__} has no Vision Transformer '{entry.architecture}'",
-            where="registry.yaml", fix="name its shape: vit_base_patch16_224, vit_large_patch16_224, ...",
+            where=entry.where, fix="name its shape: vit_base_patch16_224, vit_large_patch16_224, ...",
         )  # fmt: skip
     norm = partial(need("torch.nn", "the network's layers").LayerNorm, eps=EPSILON)
     columns = max(o.start + len(o.labels) for o in entry.outputs if o.role == role)

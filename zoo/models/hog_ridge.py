@@ -120,7 +120,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
     assert chain is not None
     if chain.scale != 1 or any(chain.mean) or any(s != 1 for s in chain.std):
         raise ContractError(
-            f"{entry.name}: hog-ridge reads pixels of 0..255", where=f"registry entry {entry.name}, preprocess",
+            f"{entry.name}: hog-ridge reads pixels of 0..255", where=f"{entry.where}, preprocess",
             fix="set scale: 1.0, mean: [0.0], std: [1.0]",
         )  # fmt: skip
     path = the_file(entry, files, entry.output(tasks[0]).role)[1]

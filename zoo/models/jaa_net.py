@@ -42,7 +42,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
 
         if entry.architecture not in VERSIONS:
             raise RegistryError(
-                f"{entry.name}: no structure '{entry.architecture}'", where="registry.yaml",
+                f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
                 fix="use one of: " + ", ".join(VERSIONS),
             )  # fmt: skip
         labels = entry.output("au-occurrence").labels

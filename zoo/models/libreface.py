@@ -49,7 +49,7 @@ def _checked(entry: ModelEntry, role: str, model: onnx.ModelProto) -> onnx.Model
     if takes != expected or gives != [_OUTPUTS[role]]:
         raise ContractError(
             f"{entry.name}: the file of the role '{role}' maps '{takes}' to {gives}",
-            where=f"registry entry {entry.name}",
+            where=entry.where,
             why=f"that role maps '{expected}' to ['{_OUTPUTS[role]}']",
             fix="check that each file has the role that belongs to it",
         )

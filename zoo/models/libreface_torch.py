@@ -48,7 +48,7 @@ def _module(entry: ModelEntry, role: str) -> nn.Module:
         if entry.architecture == "libreface-mae-b":
             return libreface_transformers.MaeIntensity(name, columns)
     raise RegistryError(
-        f"{entry.name}: no structure '{entry.architecture}' with {len(heads)} heads", where="registry.yaml",
+        f"{entry.name}: no structure '{entry.architecture}' with {len(heads)} heads", where=entry.where,
         fix="use libreface-resnet18 (one or two heads), libreface-repvgg-a0, libreface-swin-t or libreface-mae-b "
         "(one head)",
     )  # fmt: skip
@@ -88,7 +88,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
     roles = {entry.output(task).role for task in tasks}
     if len(roles) > 1:
         raise RegistryError(
-            f"{entry.name}: the tasks' heads are in files of several roles", where="registry.yaml",
+            f"{entry.name}: the tasks' heads are in files of several roles", where=entry.where,
             fix="ask for one task at a time, or make an entry for each file",
         )  # fmt: skip
     role = roles.pop()

@@ -35,7 +35,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
         backbone = entry.architecture.removeprefix("me-graphau-")
         if backbone not in BACKBONES:
             raise RegistryError(
-                f"{entry.name}: no structure '{entry.architecture}'", where="registry.yaml",
+                f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
                 fix="use one of: " + ", ".join(f"me-graphau-{b}" for b in BACKBONES),
             )  # fmt: skip
         module = MeGraphAu(backbone, TENSOR, len(entry.output("au-occurrence").labels))

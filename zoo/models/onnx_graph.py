@@ -80,7 +80,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
     if len(roles) > 1:
         raise ContractError(
             f"{entry.name}: outputs of several files ({', '.join(sorted(roles))}) need a family that joins them",
-            where=f"registry entry {entry.name}", fix="ask for one task at a time, or make an entry for each file",
+            where=entry.where, fix="ask for one task at a time, or make an entry for each file",
         )  # fmt: skip
     role = roles.pop()
     if native := native_file(entry, files, role):

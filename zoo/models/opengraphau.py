@@ -48,7 +48,7 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
         known = {f"opengraphau-{b}-stage{stage}": (b, stage) for b in OPEN_BACKBONES for stage in (1, 2)}
         if entry.architecture not in known:
             raise RegistryError(
-                f"{entry.name}: no structure '{entry.architecture}'", where="registry.yaml",
+                f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
                 fix="use one of: " + ", ".join(known),
             )  # fmt: skip
         module = OpenGraphAu(*known[entry.architecture], TENSOR)

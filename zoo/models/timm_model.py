@@ -29,7 +29,7 @@ def _module(entry: ModelEntry, role: str) -> nn.Module:
         close = nearest(entry.architecture, timm.list_models())
         raise RegistryError(
             f"{entry.name}: timm {timm.__version__} has no architecture '{entry.architecture}'",
-            where="registry.yaml", fix=f"did you mean {' or '.join(close)}?" if close else None,
+            where=entry.where, fix=f"did you mean {' or '.join(close)}?" if close else None,
         )  # fmt: skip
     columns = max(o.start + len(o.labels) for o in entry.outputs if o.role == role)
     return Named(timm.create_model(entry.architecture, pretrained=False, num_classes=columns), TENSOR)

@@ -111,8 +111,11 @@ def _state(file: str | Path) -> _State:
 def _load(files: tuple[_State, ...]) -> Registry:
     entries: dict[str, ModelEntry] = {}
     origins: dict[str, Path] = {}
-    for path in (resource("registry.yaml"), *_plugin_files(), *(Path(name) for name, _, _ in files)):
+    ours = resource("registry.yaml")
+    for path in (ours, *_plugin_files(), *(Path(name) for name, _, _ in files)):
         for entry in read_registry_file(path).models:
+            if path != ours:
+                entry.read_from(path)
             entries[entry.name], origins[entry.name] = entry, path.resolve()
     return Registry(entries, origins)
 

@@ -7,9 +7,10 @@ input (:class:`Preprocess`), and the way from the network's tensors to named lab
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from zoo._util.files import content_hash
 from zoo.registry.labels import Task, labels_allowed
@@ -310,6 +311,7 @@ class ModelEntry(Frozen):
     status: Status
     notes: str | None = None
     """What a user must know and the other fields cannot say; of a reported-only entry, why it cannot be run."""
+    _file: str = PrivateAttr(default="registry.yaml")
 
     @model_validator(mode="after")
     def _whole(self) -> ModelEntry:
@@ -337,6 +339,15 @@ class ModelEntry(Frozen):
         if len(set(names)) != len(names):
             raise ValueError("two weights files share a name")
         return self
+
+    @property
+    def where(self) -> str:
+        """The registry file that it was read from, and its key there; for the ``where`` of errors."""
+        return f"{self._file}: models.{self.name}"
+
+    def read_from(self, file: Path) -> None:
+        """Notes the registry file that the entry was read from, where it is not the zoo's own."""
+        self._file = str(file)
 
     def output(self, task: Task) -> Output:
         """Returns the output of a task."""

@@ -67,7 +67,7 @@ def assign_checkpoints(
         return Assignment((None,), everything, _worst(parts or [contamination(entry, protocol, index)]))
     if fold is not None:
         if fold not in bindings:
-            raise UnknownNameError("fold", fold, bindings, where=f"model {entry.name}")
+            raise UnknownNameError("fold", fold, bindings, where=entry.where)
         scored = set(index.subject[kept].distinct()[0])
         return Assignment((fold,), everything, contamination(entry, protocol, index, checkpoint=fold, subjects=scored))
     if all(follows_folds(b, protocol) for b in bindings.values()) or not _same_people(bindings, index, kept):

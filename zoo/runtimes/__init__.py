@@ -96,7 +96,7 @@ def open_session(
         if value is not None and value < 1:
             raise UsageError(f"{name}={value}: give a number of 1 or more")
     if not entry.runnable or entry.preprocess is None:
-        raise UsageError(f"{entry.name} cannot be run", why=f"it {entry.no_run}", where="registry.yaml")
+        raise UsageError(f"{entry.name} cannot be run", why=f"it {entry.no_run}", where=entry.where)
     check_variant(runtime, variant)
     check_device(runtime, device)
     settings: dict[str, Any] = {
@@ -108,7 +108,7 @@ def open_session(
     try:
         session = _open(entry, files, tasks, runtime, settings)
     except ZooError as error:
-        error.where = error.where or f"model {entry.name}"
+        error.where = error.where or entry.where
         raise
     try:
         if verify:
@@ -196,7 +196,7 @@ def _open(
     preprocess = entry.preprocess
     if layouts := {w.layout for w in needed if w.layout}:
         preprocess = preprocess.model_copy(update={"layout": layouts.pop()})
-    graph = load_family(entry.family).graph(entry, files, tasks)
+    graph = load_family(entry.family, entry.where).graph(entry, files, tasks)
     if runtime == "torch":
         if graph.torch is None:
             raise RuntimeUnavailableError(

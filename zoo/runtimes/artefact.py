@@ -230,7 +230,7 @@ def check_export(
         ]  # fmt: skip
         if left:
             raise UsageError(
-                f"{task} and {', '.join(left)} come out of one tensor", where=f"model {entry.name}",
+                f"{task} and {', '.join(left)} come out of one tensor", where=entry.where,
                 fix=f"export them together: tasks={','.join([*tasks, *left])}",
             )  # fmt: skip
 

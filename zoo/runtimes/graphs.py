@@ -18,9 +18,9 @@ from zoo.registry.schema import Precision, Preprocess
 PIXELS = "pixels"
 """Name of the uint8 input that sessions feed."""
 
+# A DequantizeLinear alone turns stored weights into floats: what is computed with them is fp32.
 _QUANTISED = {
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
-    "MatMulInteger",
+    "QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
 }  # fmt: skip
 
 

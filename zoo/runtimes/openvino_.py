@@ -63,7 +63,8 @@ def _read(core: ov.Core, source: onnx.ModelProto | tuple[Path, Path | None]) -> 
             graph, weights = source
             model = core.read_model(str(graph), str(weights)) if weights else core.read_model(str(graph))
             return _widened(model) if graph.suffix == ".tflite" else model
-        return core.read_model(source.SerializeToString())
+        model = core.read_model(source.SerializeToString())
+        return model if file_precision(source) == "int8" else _widened(model)
     except RuntimeError as error:
         if isinstance(source, tuple):
             raise ContractError("openvino cannot read the file", where=str(source[0]), why=str(error)) from None

@@ -29,17 +29,16 @@ def select(
         UnknownNameError: The entry has no such task, fold or precision.
         UsageError: The entry has no weights, or the choices leave none.
     """
-    where = f"registry.yaml: models.{entry.name}"
     if not entry.weights:
         raise UsageError(
             f"'{entry.name}' has no weights to fetch",
-            where=where,
+            where=entry.where,
             why=f"its status is {entry.status}",
             fix="see its notes",
         )
-    _known("task", tasks, entry.tasks, where)
-    _known("fold", folds, (w.fold.name for w in entry.weights if w.fold), where)
-    _known("precision", precisions, (w.precision for w in entry.weights), where)
+    _known("task", tasks, entry.tasks, entry.where)
+    _known("fold", folds, (w.fold.name for w in entry.weights if w.fold), entry.where)
+    _known("precision", precisions, (w.precision for w in entry.weights), entry.where)
     outputs = {output.role for output in entry.outputs}
     asked = {output.role for output in entry.outputs if tasks is None or output.task in tasks}
     chosen = [
@@ -50,7 +49,9 @@ def select(
         and (precisions is None or file.precision in precisions)
     ]
     if not chosen:
-        raise UsageError(f"'{entry.name}' has no file that is all of this", where=where, fix="ask for less at once")
+        raise UsageError(
+            f"'{entry.name}' has no file that is all of this", where=entry.where, fix="ask for less at once"
+        )
     return chosen
 
 

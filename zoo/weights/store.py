@@ -97,6 +97,7 @@ def locate(
         WeightsError: The cache cannot be written to, or the disk is full.
     """
     owner = entry if isinstance(entry, ModelEntry) else None
+    key = _key(file, entry)
     entry = entry.name if isinstance(entry, ModelEntry) else entry
     if owner:
         warn(owner)
@@ -111,7 +112,7 @@ def locate(
     if front := mirror(file, entry):
         sources.insert(0, (_text(front), front))
     tried: list[_Tried] = []
-    with _cache_writable(file, entry), locked(identity(file), file.name):
+    with _cache_writable(file, key), locked(identity(file), file.name):
         if path := cached(file, base=base):  # another process has fetched it meanwhile
             return path
         if cache_path(file).exists():
@@ -127,7 +128,7 @@ def locate(
                 if isinstance(failed, HashMismatchError):  # a later source was good, but somebody should know
                     log.warning("%s: %s: %s", file.name, bad, failed.what)
             return path
-    raise _failure(file, entry, tried, wanted.offline)
+    raise _failure(file, entry, key, tried, wanted.offline)
 
 
 def offline_reason(asked: bool | None) -> str | None:
@@ -156,7 +157,7 @@ def _keep(path: Path, file: WeightFile) -> Path:
 
 
 @contextmanager
-def _cache_writable(file: WeightFile, entry: str) -> Iterator[None]:
+def _cache_writable(file: WeightFile, key: str) -> Iterator[None]:
     try:
         yield
     except ZooError:
@@ -165,7 +166,7 @@ def _cache_writable(file: WeightFile, entry: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise WeightsError(
             f"cannot keep {file.name}: {'the disk is full' if full else 'the cache folder cannot be used'}",
-            where=f"{cache_dir()} (for {_key(file, entry)})",
+            where=f"{cache_dir()} (for {key})",
             why=error.strerror,
             fix=f"{'free some space' if full else 'mend its permissions'}, or set ZOO_HOME to a folder elsewhere",
         ) from None
@@ -177,12 +178,14 @@ def _text(source: Source) -> str:
     return str(source)
 
 
-def _key(file: WeightFile, entry: str) -> str:
+def _key(file: WeightFile, entry: ModelEntry | str) -> str:
+    if isinstance(entry, ModelEntry):
+        return f"{entry.where}.weights[{file.name}]"
     kind, _, tool = entry.partition(":")
-    return f"{tool}: {file.name}" if kind == "tool" else f"registry.yaml: models.{entry}.weights[{file.name}]"
+    return f"{tool}: {file.name}" if kind == "tool" else f"models.{entry}.weights[{file.name}]"
 
 
-def _failure(file: WeightFile, entry: str, tried: list[_Tried], offline: str | None) -> ZooError:
+def _failure(file: WeightFile, entry: str, key: str, tried: list[_Tried], offline: str | None) -> ZooError:
     """Makes one error of what every source answered."""
     errors = [error for _, error in tried]
     tool = entry.startswith("tool:")
@@ -209,7 +212,7 @@ def _failure(file: WeightFile, entry: str, tried: list[_Tried], offline: str | N
     numbered = [f"{i}. {line}" for i, line in enumerate(lines, 1)]
     return kind(
         what,
-        where=_key(file, entry),
+        where=key,
         why=lines[0] if len(lines) == 1 else "\n    ".join([f"all {len(lines)} sources failed:", *numbered]),
         fix="\n    ".join(fixes),
     )
