@@ -29,6 +29,7 @@ OPEN = {
     "libreface-repvgg": {"times-five": (-0.1, 0.9), "sigmoid-times-five": (-6.0, 1.5), None: (0.0, 3.0)},
     "libreface-repvgg-bp4d": {"score": (0.0, 1.0), "logit": (-4.0, 3.0), None: (0.0, 4.0)},
 }
+OPEN |= {f"{name}-onnx": OPEN[name] for name in ("libreface-swin-t", "libreface-mae-b")}
 """Entry -> reading -> 1st and 99th percentile that a stand-in is made to have; None: of no reading."""
 
 
