@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from shlex import quote
 
 from zoo.cli import OFFLINE, REGISTRY, Arguments, Key, natural, one_of, path, positive, put, run_verb, say, words
 
@@ -45,9 +45,8 @@ def _body(given: Arguments) -> int:
     file = check_fit(entry, protocols)
     if given.out.exists() and (not given.out.is_dir() or any(given.out.iterdir())):
         raise UsageError(f"'{given.out}' exists already", fix="name a new folder")
-    recipe = Recipe(given.features, given.hidden, given.stop_on, given.epochs, seed=given.seed)
-    if [p.task for p in protocols] == ["expression"]:
-        recipe = replace(recipe, batch=256)  # as the author's notebook has it for expressions
+    batch = 256 if [p.task for p in protocols] == ["expression"] else 512  # as in the author's notebook
+    recipe = Recipe(given.features, given.hidden, given.stop_on, given.epochs, batch, given.seed)
     encoder = locate(file, entry=entry, base=registry.base(entry.name), offline=given.offline)
     dataset, options = protocols[0].dataset, dict(protocols[0].dataset_options)
     if "splits" in get_dataset(dataset).options:  # AffectNet's reader leaves the training part unread unless asked
@@ -60,8 +59,8 @@ def _body(given: Arguments) -> int:
     )  # fmt: skip
     say(f"fitted on {done.frames} frames; epoch {done.epoch} is kept")
     for protocol in protocols:
-        say(f"score it: python -m zoo.eval registry={done.registry} model={name} dataset={dataset} "
-            f"protocol={protocol.id}" + (f" root={given.root}" if given.root else ""))  # fmt: skip
+        say(f"score it: python -m zoo.eval registry={quote(str(done.registry))} model={name} dataset={dataset} "
+            f"protocol={protocol.id}" + (f" root={quote(given.root)}" if given.root else ""))  # fmt: skip
     for made in sorted(given.out.iterdir()):
         put(str(made))
     return 0

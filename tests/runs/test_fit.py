@@ -237,3 +237,13 @@ def test_a_head_of_another_network_is_refused(
     files = {"net.onnx": tmp_path / "net.onnx", "mine.safetensors": out / "mine.safetensors"}
     with pytest.raises(ContractError, match=said):
         open_session(entry, files, entry.tasks, runtime="onnxruntime", threads=1)
+
+
+def test_people_are_kept_back_only_where_there_are_people(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faces = generate("rafdb", tmp_path / "rafdb", subjects=4, frames=8, workers=1, progress=False)
+    words = ("protocol=rafdb-expression", "stop_on=train", "epochs=1")
+    assert fitted(network, faces, tmp_path / "out", *words) == 2
+    said = capsys.readouterr().err
+    assert "stop_on=train keeps back people" in said and "fix: stop_on=validation" in said

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -140,7 +141,7 @@ def fit_head(
         tell: Called with a line for each epoch, and for each task of which something cannot be learnt.
 
     Raises:
-        UsageError: As :func:`check_fit`.
+        UsageError: As :func:`check_fit`; or people are to be kept back, and the copy names fewer than two.
         DatasetError: A split has no frame with a face and a label.
         DependencyError: torch or safetensors is not installed.
     """
@@ -180,9 +181,14 @@ def _split(index: Index, protocols: Sequence[ProtocolFile], recipe: Recipe) -> d
 
     train = labelled(TRAIN)
     if recipe.stop_on == "train":
-        subjects = np.unique(index.subject[train])
+        subjects = [name for name in index.subject[train].distinct()[0] if name]
+        if len(subjects) < 2:
+            raise UsageError(
+                f"stop_on=train keeps back people, and the training frames of {index.dataset} name {len(subjects)}",
+                fix="stop_on=validation",
+            )
         kept = np.random.default_rng(recipe.seed).permutation(subjects)[: max(1, round(HELD_BACK * len(subjects)))]
-        held = train & np.isin(index.subject, kept)
+        held = train & index.subject.isin(set(kept.tolist()))
         return {"train": train & ~held, "stop": held}
     assert protocols[0].split is not None
     return {"train": train, "stop": labelled(protocols[0].split)}
@@ -221,7 +227,7 @@ def _features(
     if not found:
         raise DatasetError(
             f"no frame to fit on: the {part} frames of this copy have no face and label", where=str(index.root),
-            fix=f"python -m zoo.check dataset={index.dataset} root={index.root}",
+            fix=f"python -m zoo.check dataset={index.dataset} root={quote(str(index.root))}",
         )  # fmt: skip
     return np.concatenate(found), np.concatenate(kept)
 
@@ -381,10 +387,9 @@ def _entry(
     near = [s for s in file.sources if not s.startswith("path:")] or [f"path:{encoder.resolve()}"]
     # Rendered people are a namespace of their own: a head that was rehearsed on them has not seen real ones.
     dataset = index.identities if index.synthetic else index.dataset
-    source = "zoo.fit"
-    seen: list[dict[str, Any]] = [{"dataset": dataset, "split": TRAIN, "use": "training", "subjects": "all"}]
+    seen: list[dict[str, Any]] = [{"dataset": dataset, "split": TRAIN, "use": "training"}]
     if recipe.stop_on == "validation":
-        seen.append({"dataset": dataset, "split": protocols[0].split, "use": "selection", "subjects": "all"})
+        seen.append({"dataset": dataset, "split": protocols[0].split, "use": "selection"})
     activations = {"expression": "softmax", "au-occurrence": "sigmoid"}
     outputs: list[dict[str, Any]] = [
         {
@@ -409,7 +414,7 @@ def _entry(
             "outputs": outputs,
             "trained_on": [
                 *(t.model_dump(mode="json", exclude_none=True) for t in base.trained_on),
-                *({**one, "source": source} for one in seen),
+                *({**one, "subjects": "all", "source": "zoo.fit"} for one in seen),
             ],
             "status": "unverified",
             "notes": f"The head was fitted by zoo.fit on {frames} frames under {', '.join(p.ref for p in protocols)}, "
