@@ -32,7 +32,16 @@ def roles(entry: ModelEntry, tasks: Sequence[Task]) -> set[str]:
 
 
 def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
-    """Describes the six files of an epoch as one torch module."""
+    """Describes the six files of an epoch as one torch module.
+
+    Raises:
+        RegistryError: No such network.
+    """
+    if entry.architecture not in VERSIONS:
+        raise RegistryError(
+            f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
+            fix="use one of: " + ", ".join(VERSIONS),
+        )  # fmt: skip
     parts = {role: the_file(entry, files, role) for role in ROLES}
 
     def build() -> nn.Module:
@@ -40,11 +49,6 @@ def graph(entry: ModelEntry, files: Files, tasks: Sequence[Task]) -> Graph:
         from zoo.models.checkpoints import load_strictly, read_state_dict
         from zoo.models.networks.jaa_net import ORDERS, JaaNet
 
-        if entry.architecture not in VERSIONS:
-            raise RegistryError(
-                f"{entry.name}: no structure '{entry.architecture}'", where=entry.where,
-                fix="use one of: " + ", ".join(VERSIONS),
-            )  # fmt: skip
         labels = entry.output("au-occurrence").labels
         order = next((o for o in ORDERS if len(o) == len(labels)), ORDERS[0])
         check_columns(entry, "au-occurrence", order)
