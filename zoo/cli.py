@@ -47,6 +47,7 @@ _MENDS = {
     errno.EROFS: "name a folder that you may write to",
     errno.EEXIST: "a file is in the way: name another folder",
     errno.ENOTDIR: "a file is in the way: name another folder",
+    errno.EMFILE: "let the program open more files at once, as with: ulimit -n 4096",
 }
 """What mends the usual errors of the file system."""
 

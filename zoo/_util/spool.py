@@ -61,7 +61,7 @@ class Spool:
             self._file.flush()
         except OSError as error:
             raise ZooError(
-                f"the columns of an index cannot be stored: {error.strerror}", where=str(zoo_home()),
+                f"a temporary file cannot be written: {error.strerror}", where=str(zoo_home()),
                 fix="make room there, or point ZOO_HOME at a folder on another disk",
             ) from None  # fmt: skip
         self._blocks, self._held = [], 0

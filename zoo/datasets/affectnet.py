@@ -23,6 +23,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo._util.spool import BLOCK
 from zoo.datasets.reader import IMAGE_SUFFIXES, Columns, Copy, Reader, Wanted, files_in, plain, some, subfolders
 from zoo.errors import DatasetError, UsageError
 from zoo.registry.labels import AFFECT, Task
@@ -47,7 +48,6 @@ _HEADER = (
 _LISTS = {"training.csv": "train", "validation.csv": "validation"}
 _SETS = {"train_set": "train", "val_set": "validation"}
 _CROP_SIDES = 2**20
-_BLOCK = 8192
 
 
 @dataclass
@@ -76,7 +76,7 @@ class _Block:
         self.expression.append(code if code < NONE else -1)
         self.affect.extend(affect)
         self.box.extend(box)
-        if len(self.file) == _BLOCK:
+        if len(self.file) == BLOCK:
             self._store()
 
     def _store(self) -> None:
@@ -120,8 +120,8 @@ class _Block:
                 )
             else:
                 self.copy.audit.note("duplicate-image", f"{said}; it counts once", len(repeated))
-        for start in range(0, len(kept), _BLOCK):
-            part = kept[start : start + _BLOCK]
+        for start in range(0, len(kept), BLOCK):
+            part = kept[start : start + BLOCK]
             rows = start + np.flatnonzero(part == np.arange(start, start + len(part)))
             torn = np.isin(rows, list(clash))
             code = np.where(torn, np.int16(-1), expression[rows])

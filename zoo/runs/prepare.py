@@ -39,13 +39,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from zoo._util.files import atomic_path, canonical_json, content_hash, exclusive, sha256_of, write_text, zoo_home
+from zoo._util.spool import BLOCK
 from zoo.datasets.base import Index
 from zoo.errors import DatasetError, ZooError
 from zoo.registry.schema import Preprocess
 from zoo.runs.execute import UNIT, Crop, Crops, RawCrops, crop_units, plan
 from zoo.runs.predictions import Unit
 
-_BLOCK = 8192
 _DECIDING = ("pillow", "av", "openvino")
 """Libraries whose version may change a crop's pixels."""
 
@@ -65,8 +65,8 @@ def _face_code() -> str:
 def _samples(index: Index, preprocess: Preprocess) -> str:
     """Returns a hash of which frame, and which box, each row of an index is."""
     digest = hashlib.sha256()
-    for start in range(0, len(index), _BLOCK):
-        names = "\n".join(index.file[start : start + _BLOCK].tolist())
+    for start in range(0, len(index), BLOCK):
+        names = "\n".join(index.file[start : start + BLOCK].tolist())
         digest.update(("\n" if start else "").encode() + names.encode())
     digest.update(np.ascontiguousarray(index.position).data)
     if preprocess.detector != "none" and index.box is not None:
