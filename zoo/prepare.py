@@ -18,10 +18,7 @@ KEYS = (
     Key("dataset", "disfa, rafdb, folder, synthface, hub:owner/name@commit ...", required=True),
     Key("root", "folder of your copy; else the variable ZOO_<DATASET>_ROOT"),
     Key("model", "whose crops: names or globs, with commas; models with the same crops share them", words, ()),
-    Key(
-        "align",
-        "or: the crops of all models aligned by libreface-quad, arcface-112, box ...",
-    ),
+    Key("align", "or: the crops of all models aligned by libreface-quad, arcface-112, box ..."),
     Key("protocol", "read the dataset as this protocol wants; else its first one for a task of the model"),
     *READING,
     Key("threads", "cores to use; else all that the process may use", positive),

@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar
 
 import numpy as np
@@ -291,10 +292,10 @@ def refuse_part_of_rendered(copy: Copy) -> None:
     """
     above = [p for p in copy.root.resolve().parents[:3] if (p / MARKER).is_file()]
     below = [f for f in subfolders(copy.root) if (f / MARKER).is_file() and copy.manifest.reaches_into(f.name)]
-    for tree in above or below:
+    if trees := above or below:
         raise DatasetError(
             f"root= points {'into' if above else 'above'} a tree of rendered faces, which would pass for a real copy",
-            where=str(copy.root), why=f"{MARKER} is in {tree}", fix=f"root={tree}",
+            where=str(copy.root), why=f"{MARKER} is in {trees[0]}", fix=f"root={quote(str(trees[0]))}",
         )  # fmt: skip
 
 

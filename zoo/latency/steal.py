@@ -166,9 +166,7 @@ class Gpu:
             return False
 
 
-def read_counters(
-    root: Path = Path("/"), gpu: Gpu | None = None, processors: Sequence[int] | None = None
-) -> Counters:  # fmt: skip
+def read_counters(root: Path = Path("/"), gpu: Gpu | None = None, processors: Sequence[int] | None = None) -> Counters:
     """Reads the counters; takes about a tenth of a millisecond, so it belongs outside the timing loop.
 
     Args:

@@ -284,9 +284,8 @@ def _names(index: Index, units: dict[str, NDArray[np.int64]]) -> tuple[dict[str,
             parts[-1] = parts[-1].rpartition(".")[0] or parts[-1]
         spelled = {*_spelled(parts)}
         if unit.endswith("/") or index.position[rows[0]] >= 0:  # a person's only video or folder has the person's name
-            spelled |= {
-                str(x) for x in np.unique(index.subject[rows]) if x and len(np.unique(index.subject[rows])) == 1
-            }
+            people = index.subject[rows].distinct()[0]
+            spelled |= set(people) - {""} if len(people) == 1 else set()
         for name in spelled:
             names.setdefault(name, set()).add(unit)
     return names, {name for name, found in names.items() if len(found) == 1}
