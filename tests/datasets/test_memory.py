@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.datasets.test_affectnet import LANDMARKS
@@ -99,7 +99,6 @@ def test_a_list_is_not_held_while_it_is_read(tmp_path: Path) -> None:
 texts = st.lists(st.text(st.characters(codec=None), max_size=4), max_size=20)
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(texts, st.tuples(st.text(max_size=4), st.integers(0, 5))), max_size=5), st.data())
 def test_text_is_what_a_numpy_column_is(blocks: list[list[str] | tuple[str, int]], data: st.DataObject) -> None:
     spool, plain = TextSpool(), []
@@ -130,7 +129,6 @@ def test_text_goes_where_numpy_arrays_go() -> None:
     assert np.asarray(Text.of([])).shape == (0,) and Text.of([]).distinct()[0] == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-9, 9), max_size=30), max_size=6))
 def test_a_spool_joins_its_blocks(blocks: list[list[int]]) -> None:
     held, filed = Spool(np.int16), Spool(np.int16)

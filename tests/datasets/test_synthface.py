@@ -137,7 +137,7 @@ def test_unknown_units_are_refused() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 400))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_intensities_stay_in_range_and_move_smoothly(seed: int, frames: int) -> None:
     au = time_courses(np.random.default_rng(seed), frames)
     assert au.shape == (frames, len(UNITS))

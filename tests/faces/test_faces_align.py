@@ -150,7 +150,7 @@ def plain_blend(pixels, quad):
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(12, 330), st.floats(-0.6, 0.6), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_padded_crop_is_that_of_the_whole_padded_picture(seed, side, angle, dark):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(40, 260, 2)

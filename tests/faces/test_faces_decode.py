@@ -192,7 +192,7 @@ def test_half_a_file(kind, write):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keep=st.floats(0, 1))
 def test_a_cut_file_gives_all_pixels_or_none(kind, keep, write):
     data = saved(kind)
@@ -211,7 +211,7 @@ def test_a_flipped_byte_in_a_png_is_found(write):
     complaint(write("flip.png", bytes(data)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     noise=st.binary(min_size=1, max_size=40), where=st.integers(0, 200), kind=st.sampled_from(["JPEG", "GIF", "TIFF"])
 )

@@ -57,7 +57,7 @@ def test_sampling_for_the_networks_is_opencvs_to_the_bit(border, portrait):
 
 
 @given(st.floats(-3, 3), st.floats(0.05, 6), st.tuples(st.floats(-50, 200), st.floats(-50, 200)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_sampling_is_bilinear(angle, scale, shift):
     pixels = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     pixels = np.asarray(Image.fromarray(pixels).resize((180, 140), Image.Resampling.BICUBIC))
@@ -72,7 +72,7 @@ def test_sampling_is_bilinear(angle, scale, shift):
 
 
 @given(st.floats(-3, 3), st.floats(0.05, 6), st.tuples(st.floats(-50, 200), st.floats(-50, 200)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_plain_warp_samples_at_the_right_points(angle, scale, shift):
     pixels = np.random.default_rng(2).integers(0, 256, (140, 180, 3), dtype=np.uint8)
     matrix = turn(angle, scale, shift)

@@ -13,7 +13,7 @@ from zoo.results.latency_record import Asked, Baseline, Samples, Scenario
 
 
 @given(st.lists(st.integers(1, 2**40), min_size=1, max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_samples_come_back_within_half_a_step(values: list[int]) -> None:
     x = np.array(values, np.int64)
     packed = Samples.pack(x)

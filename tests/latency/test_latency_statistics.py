@@ -34,13 +34,13 @@ def test_no_freedom_gives_no_bound() -> None:
 
 
 @given(st.integers(1, 3000), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_binomial_is_scipys(n: int, p: float) -> None:
     np.testing.assert_allclose(binomial_cdf(n, p), stats.binom.cdf(np.arange(n + 1), n, p), atol=1e-10)
 
 
 @given(st.integers(1, 3000), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_ranks_cover_and_no_closer_ones_would(n: int, p: float) -> None:
     low, high = interval_ranks(n, p)
     binom = stats.binom(n, p)
@@ -122,7 +122,7 @@ def test_intervals_over_slices_are_95_percent_ones() -> None:
 
 
 @given(st.lists(st.floats(1, 1e6), min_size=1, max_size=300), st.integers(1, 12), st.sampled_from([50, 90, 95, 99]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_an_interval_always_holds_its_value_and_never_leaves_the_samples(
     values: list[float], count: int, percent: float
 ) -> None:

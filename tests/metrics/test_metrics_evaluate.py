@@ -393,7 +393,7 @@ def test_names_are_checked_with_the_nearest_one() -> None:
         occurrence().per_cluster("f1_best")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 4), st.integers(1, 6), st.booleans())
 def test_hostile_data_give_numbers_or_none(seed: int, n: int, labels: int, people: int, few_levels: bool) -> None:
     random = np.random.default_rng(seed)

@@ -124,7 +124,7 @@ def test_ridge_is_scikit_learns(shape: tuple[int, int], alpha: float) -> None:
 
 
 @given(st.integers(2, 12), st.integers(2, 12), st.floats(1e-3, 1e3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_gradient_of_the_objective_is_zero(n: int, d: int, alpha: float) -> None:
     x, y = problem(n, d)
     weight, bias = (v.astype(np.float64) for v in fit(x, y, alpha))

@@ -80,7 +80,7 @@ def test_what_is_no_model_file(tmp_path: Path, numbers: tuple[np.ndarray, np.nda
         read_dat(tmp_path / "none.dat")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=120))
 def test_any_bytes_are_refused_in_words(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("dat") / "a.dat"

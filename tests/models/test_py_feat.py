@@ -183,7 +183,7 @@ def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
 
 
 @given(data=st.binary(max_size=300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bytes_that_are_no_skops_file(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("x")
     (folder / "plain.skops").write_bytes(data)
@@ -205,7 +205,7 @@ JSON = st.recursive(
 
 
 @given(schema=JSON)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_schema_ends_in_a_value_or_an_error_of_ours(schema: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("x") / "x.skops"
     with zipfile.ZipFile(path, "w") as archive:
@@ -236,7 +236,7 @@ def test_ubjson_by_hand() -> None:
 
 
 @given(data=st.binary(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_ubjson_of_any_bytes_ends(data: bytes) -> None:
     with suppress(ValueError):
         read_ubjson(b"{" + data)

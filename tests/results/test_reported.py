@@ -354,7 +354,7 @@ def test_a_frame_rate_that_does_not_fit_its_seconds_is_found() -> None:
     assert [d.check for d in discrepancies(table, row)] == ["rate"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.decimals(0, 1, places=6), min_size=1, max_size=27),
     st.integers(1, 4),

@@ -87,7 +87,7 @@ def test_what_is_no_file_of_openface(tmp_path: Path, text: str, words: str) -> N
         read_openface_csv(tmp_path / "a.csv")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_table_or_an_error_in_words(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("csv") / "a.csv"

@@ -99,7 +99,7 @@ def test_a_member_path_is_never_a_path_on_disk(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.zip", "out"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 400), st.integers(0, 255))
 @example(214, 1)  # an offset before the file
 @example(137, 0)  # a member without a name
