@@ -85,13 +85,29 @@ def check_assignment(session: Any, provider: str) -> None:
         )
 
 
+def opened(blob: bytes, options: Any, provider: tuple[str, dict[str, str]]) -> Any:
+    """Returns ONNX Runtime's session of a graph.
+
+    Raises:
+        ContractError: ONNX Runtime refuses the graph.
+    """
+    try:
+        return ort.InferenceSession(blob, options, providers=[provider])
+    except Exception as error:  # onnxruntime raises a class of its own for each cause
+        raise ContractError("onnxruntime refuses the graph", why=str(error)) from error
+
+
 def computed_precision(blob: bytes, options: Any, provider: tuple[str, dict[str, str]]) -> Precision:
-    """Returns the precision that a graph has after ONNX Runtime has made it fit its kernels."""
+    """Returns the precision that a graph has after ONNX Runtime has made it fit its kernels.
+
+    Raises:
+        ContractError: As :func:`opened`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         try:
-            ort.InferenceSession(blob, options, providers=[provider])
+            opened(blob, options, provider)
         finally:
             options.optimized_model_filepath = ""
         return file_precision(onnx.load(path))
@@ -150,10 +166,7 @@ class OnnxRuntimeSession(Threaded):
         self._sessions: list[Any] = []
         # A session of one thread computes in the caller's: streams can share it, and so the weights.
         for _ in range(1 if threads == 1 else streams):
-            try:
-                session = ort.InferenceSession(blob, options, providers=[(provider, settings)])
-            except Exception as error:  # onnxruntime raises a class of its own for each cause
-                raise ContractError("onnxruntime refuses the graph", why=str(error)) from error
+            session = opened(blob, options, (provider, settings))
             session.disable_fallback()
             if session.get_providers()[0] != provider:
                 raise RuntimeUnavailableError(
