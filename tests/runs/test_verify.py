@@ -14,6 +14,7 @@ from zoo.errors import ContractError, HashMismatchError, RecordError, WeightsErr
 from zoo.registry import load_registry
 from zoo.results.evidence import evidence_path, read_evidence, save_evidence, unearned
 from zoo.runs.verify import golden_input, verify_entry
+from zoo.runtimes import parity
 from zoo.runtimes.graphs import with_pixels
 from zoo.runtimes.quantise import static_qdq
 
@@ -34,6 +35,7 @@ def test_a_check_leaves_evidence_that_belongs_to_one_contract(tmp_path: Path) ->
     evidence = verify_entry(registry.get("tiny"), registry, tell=lines.append)
     assert [r.runtime for r in evidence.runtimes] == ["onnxruntime", "openvino"]
     assert evidence.runtimes[1].reference == "onnxruntime"
+    assert all(r.threads is not None and r.threads < 1e-4 for r in evidence.runtimes)
     assert any("torch: cannot run it here" in line for line in lines)
     assert len(evidence.golden["expression"]) == 8
     assert all(abs(sum(row) - 1) < 1e-3 for row in evidence.golden["expression"])
@@ -53,6 +55,14 @@ def test_a_file_that_breaks_the_contract_earns_nothing(tmp_path: Path) -> None:
     registry = load_registry((path,))
     with pytest.raises(ContractError):
         verify_entry(registry.get("tiny"), registry, tell=print)
+
+
+def test_a_runtime_whose_threads_matter_earns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = load_registry((tiny_registry(tmp_path),))
+    apart = {"scores": parity.agreement(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))}
+    monkeypatch.setattr(parity, "thread_invariance", lambda *given: apart)
+    with pytest.raises(ContractError, match="with other threads"):
+        verify_entry(registry.get("tiny"), registry, tell=lambda line: None)
 
 
 def test_a_file_that_gives_no_numbers_earns_nothing(tmp_path: Path) -> None:

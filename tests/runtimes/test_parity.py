@@ -12,10 +12,10 @@ from zoo.runtimes.parity import agreement, batch_invariance, compare, thread_inv
 class Sums:
     """Gives the sum of each picture, plus whatever its neighbours make of it."""
 
-    info = SessionInfo("onnxruntime", "0", "cpu", "fp32", 1)
     closed = False
 
-    def __init__(self, neighbours: float = 0.0, add: float = 0.0, name: str = "y") -> None:
+    def __init__(self, neighbours: float = 0.0, add: float = 0.0, name: str = "y", threads: int = 1) -> None:
+        self.info = SessionInfo("onnxruntime", "0", "cpu", "fp32", threads)
         self.neighbours, self.add, self.name = neighbours, add, name
 
     def infer(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -62,14 +62,26 @@ def test_batch_invariance_finds_neighbours_that_matter() -> None:
 
 
 def test_thread_invariance_finds_threads_that_matter_and_closes() -> None:
-    opened = []
+    opened = {}
 
     def open_with(threads: int) -> Sums:
-        opened.append(Sums(add=0.25 * (threads - 1)))
-        return opened[-1]
+        opened[threads] = Sums(add=0.25 * (threads - 1), threads=threads)
+        return opened[threads]
 
-    assert thread_invariance(open_with, CROPS, threads=(2, 3))["y"].max_abs == 0.5
-    assert len(opened) == 3 and all(s.closed for s in opened)
+    assert thread_invariance(Sums(add=0.75, threads=4), open_with, CROPS)["y"].max_abs == 0.75
+    assert thread_invariance(Sums(), open_with, CROPS)["y"].max_abs == 0.25
+    assert sorted(opened) == [1, 2] and all(s.closed for s in opened.values())
+
+
+def test_batch_invariance_finds_an_order_that_matters() -> None:
+    class Later(Sums):
+        """Answers otherwise after a picture that is brighter."""
+
+        def infer(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+            own = super().infer(batch)["y"]
+            return {"y": own + np.float32(batch[0].sum() > batch[-1].sum())}
+
+    assert batch_invariance(Later(), CROPS)["y"].max_abs == 1.0
 
 
 def test_a_nan_is_the_worst_wherever_it_stands() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,8 +151,9 @@ def test_threads_do_not_matter(model, runtime: str) -> None:
     def opened(threads: int) -> Session:
         return open_session(model.entry, model.files, model.tasks, runtime=runtime, threads=threads)
 
-    for found in thread_invariance(opened, crops(model)).values():
-        assert found.within(1e-5)
+    with closing(opened(1)) as session:
+        for found in thread_invariance(session, opened, crops(model)).values():
+            assert found.within(1e-5)
 
 
 @pytest.mark.parametrize(("name", "runtime"), [(n, r) for n, r in EVERY if r != "onnxruntime"])

@@ -23,7 +23,10 @@ class RuntimeEvidence(Frozen):
     version: str
     fold: str | None = None
     batches: float
-    """Largest relative difference between one by one and in batches."""
+    """Largest relative difference between one by one and in batches, in this order and the reverse."""
+    threads: float | None = None
+    """Largest relative difference between all cores and one thread (two where there is one core); None in evidence of
+    before this was looked at."""
     reference: str | None = None
     """The runtime that it was compared with; None for that one itself."""
     difference: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,9 @@ def _precision(entry: ModelEntry) -> Precision:
     return "fp32" if "fp32" in declared else declared[0]
 
 
-def _opened(entry: ModelEntry, fold: str | None, paths: Mapping[str, Path], runtime: str) -> Session:
+def _opened(
+    entry: ModelEntry, fold: str | None, paths: Mapping[str, Path], runtime: str, threads: int | None = None
+) -> Session:
     from zoo.models import select_files
     from zoo.runtimes import open_session
 
@@ -127,7 +130,7 @@ def _opened(entry: ModelEntry, fold: str | None, paths: Mapping[str, Path], runt
     chosen = select_files(entry, entry.tasks, runtime=runtime, precision=precision, fold=fold)
     return open_session(
         entry, {w.name: paths[w.name] for w in chosen}, entry.tasks, runtime=runtime, precision=precision,
-        threads=usable_cores(),
+        threads=threads or usable_cores(),
     )  # fmt: skip
 
 
@@ -160,7 +163,7 @@ def _run_everywhere(
 ) -> tuple[list[RuntimeEvidence], Tensors]:
     """Runs the fixed input in every runtime that is here; returns the evidence and the first runtime's tensors."""
     from zoo.models import check_finite
-    from zoo.runtimes.parity import TOLERANCE, agreement, batch_invariance, worst
+    from zoo.runtimes.parity import TOLERANCE, agreement, batch_invariance, thread_invariance, worst
 
     where = "" if fold is None else f"fold {fold}: "
     found: list[RuntimeEvidence] = []
@@ -176,11 +179,15 @@ def _run_everywhere(
             tensors = session.infer(crops)
             check_finite(entry, tensors, session.info.precision)
             batches = worst(batch_invariance(session, crops).values())
+            others = partial(_opened, entry, fold, paths, runtime)
+            threads = worst(thread_invariance(session, others, crops).values())
         finally:
             session.close()
-        if not batches <= limit:  # written so that a NaN fails
-            raise ContractError(f"{entry.name}: {runtime} answers differently in batches", why=f"by {batches:.1e}")
-        text = f"{where}{runtime}: loads strictly, outputs as declared, batches change it by {batches:.1e}"
+        for what, moved in (("in batches", batches), ("with other threads", threads)):
+            if not moved <= limit:  # written so that a NaN fails
+                raise ContractError(f"{entry.name}: {runtime} answers differently {what}", why=f"by {moved:.1e}")
+        text = f"{where}{runtime}: loads strictly, outputs as declared, batches change it by {batches:.1e}, "
+        text += f"threads by {threads:.1e}"
         reference = found[0].runtime if found else None
         apart = worst(agreement(first[k], v) for k, v in tensors.items()) if found else None
         if apart is not None:
@@ -191,8 +198,8 @@ def _run_everywhere(
         first = first or tensors
         found.append(
             RuntimeEvidence(
-                runtime=runtime, version=session.info.version, fold=fold, batches=batches, reference=reference,
-                difference=apart,
+                runtime=runtime, version=session.info.version, fold=fold, batches=batches, threads=threads,
+                reference=reference, difference=apart,
             )
         )  # fmt: skip
     if not found:

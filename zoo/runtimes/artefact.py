@@ -32,7 +32,7 @@ from zoo.runtimes.base import Session, Tensors
 from zoo.runtimes.calibration import Calibration
 from zoo.runtimes.example import example
 from zoo.runtimes.graphs import PIXELS, affine, dynamic_batch, with_pixels
-from zoo.runtimes.parity import TOLERANCE, batch_invariance, worst
+from zoo.runtimes.parity import TOLERANCE, batch_invariance, thread_invariance, worst
 
 ExportRuntime = Literal["openvino", "onnxruntime"]
 
@@ -315,10 +315,14 @@ def _check(
     int8 is judged on the crops kept from calibration: its ranges are those of faces, and the fixed crops are none.
     Their agreement is written down all the same.
     """
-    session = open_session(
-        made, {w.name: folder / w.name for w in made.weights}, tasks, runtime=runtime, precision=precision,
-        threads=threads,
-    )  # fmt: skip
+
+    def opened(threads: int | None) -> Session:
+        return open_session(
+            made, {w.name: folder / w.name for w in made.weights}, tasks, runtime=runtime, precision=precision,
+            threads=threads,
+        )  # fmt: skip
+
+    session = opened(threads)
     try:
         inputs = {"golden": golden}
         if calibration is not None:
@@ -331,7 +335,8 @@ def _check(
             )
             for key, crops in inputs.items()
         }
-        alone = worst(batch_invariance(session, golden).values())
+        by_batch = worst(batch_invariance(session, golden).values())
+        by_threads = worst(thread_invariance(session, opened, golden).values())
     finally:
         session.close()
     limits = LIMITS[precision]
@@ -351,8 +356,9 @@ def _check(
                     fix="calibrate on more and other pictures, or use a higher precision"
                     if precision == "int8" else "use precision=fp32" if precision == "bf16" else None,
                 )  # fmt: skip
-    if not alone <= TOLERANCE[precision]:
-        raise ContractError(f"{made.name} answers differently in batches; nothing was written", why=f"by {alone:.1e}")
+    for what, moved in (("in batches", by_batch), ("with other threads", by_threads)):
+        if not moved <= TOLERANCE[precision]:
+            raise ContractError(f"{made.name} answers differently {what}; nothing was written", why=f"by {moved:.1e}")
     return found
 
 

@@ -95,13 +95,18 @@ def tolerance(reference: Session, other: Session) -> float:
 def batch_invariance(
     session: Session, crops: NDArray[np.uint8], sizes: Sequence[int] = (2, 3, 8)
 ) -> dict[str, Agreement]:
-    """Compares crops run one by one with the same crops run in batches; returns the worst of the sizes by tensor.
+    """Compares crops run one by one with the same crops run in batches, and in batches in the reverse order.
+
+    Returns the worst of the sizes by tensor.
 
     Kernels may sum in another order for another batch, so differences near 1e-6 are expected; the picture's
     neighbours must not matter beyond that.
     """
     single = _in_batches(session, crops, 1)
     found = [_compare(single, _in_batches(session, crops, size)) for size in sizes]
+    for size in sizes:
+        backwards = _in_batches(session, np.ascontiguousarray(crops[::-1]), size)
+        found.append(_compare(single, {name: values[::-1] for name, values in backwards.items()}))
     return {name: max((f[name] for f in found), key=_badness) for name in single}
 
 
@@ -115,21 +120,17 @@ def _in_batches(session: Session, crops: NDArray[np.uint8], size: int) -> Tensor
 
 
 def thread_invariance(
-    open_with: Callable[[int], Session], crops: NDArray[np.uint8], threads: Sequence[int] = (2,)
+    session: Session, open_with: Callable[[int], Session], crops: NDArray[np.uint8]
 ) -> dict[str, Agreement]:
-    """Compares one thread with others; returns the worst by tensor.
+    """Compares a session with the same one opened with one thread, or with two where it has one.
 
     Args:
-        open_with: Opens the session with that many threads; closed here.
+        session: The session.
+        open_with: Opens it with that many threads; closed here.
         crops: uint8 ``[n, height, width, channels]``.
-        threads: Numbers of threads to hold against one.
     """
-    results = []
-    for count in (1, *threads):
-        session = open_with(count)
-        try:
-            results.append(session.infer(crops))
-        finally:
-            session.close()
-    found = [_compare(results[0], other) for other in results[1:]]
-    return {name: max((f[name] for f in found), key=_badness) for name in results[0]}
+    other = open_with(2 if session.info.threads == 1 else 1)
+    try:
+        return compare(session, other, crops)
+    finally:
+        other.close()
