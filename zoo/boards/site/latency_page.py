@@ -103,13 +103,13 @@ def _table(collection: Collection, rows: Sequence[LatencyRow], anchor: str, head
     lines = []
     for row in rows:
         record, asked, model = row.record, row.record.asked, row.record.model
-        runtime = asked.title
-        runtime += f", {asked.streams} streams" if asked.streams > 1 else ""
+        streams = f"{asked.streams} streams" if asked.streams > 1 else ""
         random = model.weights == "random"
         cells = [
             t.text(model.name, more="random weights" if random else "",
                    href=None if random else model_link(collection, model.name)),
-            t.text(", ".join(TASK_TITLES[x] for x in model.tasks)), t.text(runtime), t.text(asked.precision),
+            t.text(", ".join(TASK_TITLES[x] for x in model.tasks)), t.text(asked.title, more=streams),
+            t.text(asked.precision),
             t.figure(asked.threads, str(asked.threads)), t.text(record.stage), t.text(record.scenario.title),
         ]  # fmt: skip
         if usable:
