@@ -300,6 +300,12 @@ def _plain_warnings() -> Iterator[None]:
             warnings.formatwarning = usual
 
 
+def _without_reader() -> int:
+    """Ends quietly when the reader of stdout has gone, as in ``| head``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def run_verb(
     verb: str,
     summary: str,
@@ -323,9 +329,8 @@ def run_verb(
         onward = "what was finished is kept, and the same command goes on from there"
         say(f"interrupted; {onward if verb in _GO_ON else 'no file is left half-written'}")
         return 130
-    except BrokenPipeError:  # the reader of stdout has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _without_reader()
     except OSError as error:  # a folder that may not be written to, a full disk
         if error.errno is None:
             raise
@@ -345,7 +350,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         lines += ["       zoo VERB --help", "", "verbs:"]
         lines += [f"  {name:<12} {text}" for name, text in VERBS.items()]
-        put("\n".join(lines))
+        try:
+            put("\n".join(lines))
+        except BrokenPipeError:
+            return _without_reader()
         return 0
     if given[0] in ("-V", "--version"):
         from zoo._version import __version__

@@ -255,9 +255,9 @@ def test_help_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    for words in (("eval", "--help"), ("show",)):
+    for words in (("zoo",), ("zoo.eval", "--help"), ("zoo.show",)):
         process = subprocess.Popen(
-            [sys.executable, "-m", f"zoo.{words[0]}", *words[1:]],
+            [sys.executable, "-m", *words],
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None

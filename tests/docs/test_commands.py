@@ -37,6 +37,7 @@ SAYS: tuple[tuple[str, str], ...] = (
     (r"zoo\.fit ", r"fitted on \d+ frames; epoch \d+ is kept\nscore it: python -m zoo\.eval "),
     (r"zoo\.leaderboard$", r"index\.html"),
     (r"zoo\.leaderboard check=true", r"every board in leaderboards is what the records say"),
+    (r"python -m zoo$", r"(?m)^verbs:\n(?:  \S+ .*\n)+"),
     (r"zoo\.leaderboard against=", r"(?m)^\|.*\|$|No board changes\."),
     (r"zoo\.leaderboard hub=", r"model-index:"),
     (r"zoo\.predict ", r"(?m)^[1-9]\d* pictures: [1-9]\d* faces, 0 without a face, 0 not decoded$"),

@@ -188,10 +188,10 @@ class World:
     def _call(self, words: Sequence[str], patch: pytest.MonkeyPatch) -> Done:
         run: Callable[[], Any]
         match words:
+            case ["zoo", *given] | ["python", "-m", "zoo", *given]:
+                run = lambda: import_module("zoo.cli").main(given)  # noqa: E731
             case ["python", "-m", module, *given]:
                 run = lambda: import_module(module).main(given)  # noqa: E731
-            case ["zoo", *given]:
-                run = lambda: import_module("zoo.cli").main(given)  # noqa: E731
             case ["python", "-c", code]:
                 run = lambda: exec(code, {})  # noqa: E731
             case ["python", script, *given]:
