@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.records import make_record
+from zoo._util.files import content_hash
 from zoo.errors import RecordError, RegistryError
 from zoo.results import environment, read_record, read_records, save_record
 from zoo.results.errata import read_errata
@@ -31,6 +32,27 @@ def test_a_changed_record_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(data))
     with pytest.raises(RecordError, match="does not hold what its name says"):
         read_record(path)
+
+
+@pytest.mark.parametrize("keys", [("tuned",), ("views", 0, "scores", 0, "undefined")])
+def test_a_record_from_before_a_key_existed_keeps_its_name(tmp_path: Path, keys: tuple[str | int, ...]) -> None:
+    record = make_record()
+    path = save_record(record, tmp_path)
+    data = json.loads(path.read_text())
+    *outer, last = keys
+    holder = data
+    for key in outer:
+        holder = holder[key]
+    del holder[last]
+    old = path.rename(path.with_name(f"20260102T030405Z-{content_hash(data, 8)}.json"))
+    old.write_text(json.dumps(data, indent=1))
+    assert old.name != record.file_name
+    assert [(p, r) for p, r in read_records(tmp_path)] == [(old, record)]
+
+    data["model"]["status"] = "unverified"
+    old.write_text(json.dumps(data, indent=1))
+    with pytest.raises(RecordError, match="does not hold what its name says"):
+        read_record(old)
 
 
 def test_a_moved_record_is_refused(tmp_path: Path) -> None:

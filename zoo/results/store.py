@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from zoo._util.files import write_text
+from zoo._util.files import content_hash, write_text
 from zoo._util.validation import explain
 from zoo.errors import RecordError
 from zoo.results.latency_record import LatencyRecord
@@ -43,14 +43,16 @@ def _read(path: Path) -> Record:
         if kind not in _KINDS:
             raise RecordError(f"'{path}' is a record of an unknown kind '{kind}'", fix=f"kinds: {', '.join(_KINDS)}")
         record = _KINDS[kind].model_validate(data)
+        # Of the keys that the file has: one that the models of records have got since does not rename older files.
+        name = f"{record.file_name.rpartition('-')[0]}-{content_hash(data, 8)}.json"
     except ValidationError as error:
         raise RecordError(f"'{path}' is not a valid record", why=explain(error, str(path)).what) from None
     except (OSError, ValueError) as error:
         raise RecordError(f"'{path}' cannot be read", why=str(error)) from None
-    if path.name != record.file_name:
+    if path.name != name:
         raise RecordError(
             f"'{path}' does not hold what its name says",
-            why=f"the content's name is {record.file_name}; records are never edited",
+            why=f"the content's name is {name}; records are never edited",
             fix="restore the file, or supersede the record with a new run",
         )
     expected = _folder(record)
