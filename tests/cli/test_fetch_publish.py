@@ -6,6 +6,8 @@ import copy
 import csv
 import io
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,7 +194,7 @@ def test_no_verb_downloads_before_consent_and_all_use_what_is_here(
     assert main(given) == 3
     error = capsys.readouterr().err
     assert "under Research Licence, which has to be accepted first" in error
-    assert "python -m zoo.fetch model=research registry=<your registry file> accept_license=true" in error
+    assert f"python -m zoo.fetch model=research {registry} accept_license=true" in error
     assert hub.seen == [] and consents() == []
 
     assert fetch.main(["model=research", registry, "accept_license=true"]) == 0
@@ -206,6 +208,31 @@ def test_no_verb_downloads_before_consent_and_all_use_what_is_here(
     assert len(hub.seen) == asked
     (line,) = [m for m in caplog.messages if "commercial" in m]
     assert line == "warning: research: commercial use is not allowed (Research Licence)"
+
+
+@pytest.mark.parametrize("named", ["key", "environment"])
+@pytest.mark.parametrize("folder", ["here", "here/my models", "elsewhere"])
+def test_the_command_that_consents_can_be_pasted(
+    folder: str, named: str, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / folder).mkdir(exist_ok=True)
+    file = Path(registry.removeprefix("registry=")).rename(tmp_path / folder / "models.yaml")
+    given = ["model=research", f"input={tiny_pictures(tmp_path / 'pictures', 1)}"]
+    if named == "key":
+        given.append(f"registry={file}")
+    else:
+        monkeypatch.setenv("ZOO_REGISTRY", str(file))
+    assert predict.main(given) == 3
+    (command,) = re.findall(r"python -m zoo\.fetch .+", capsys.readouterr().err)
+    shown = {"here": "models.yaml", "here/my models": "'my models/models.yaml'", "elsewhere": str(file)}[folder]
+    assert command == f"python -m zoo.fetch model=research registry={shown} accept_license=true"
+    with monkeypatch.context() as elsewhere:  # another shell
+        elsewhere.delenv("ZOO_REGISTRY", raising=False)
+        assert fetch.main(shlex.split(command)[3:]) == 0
+    assert predict.main(given) == 0
 
 
 def test_a_users_own_file_is_used_without_asking(tmp_path: Path) -> None:

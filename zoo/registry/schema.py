@@ -311,7 +311,7 @@ class ModelEntry(Frozen):
     status: Status
     notes: str | None = None
     """What a user must know and the other fields cannot say; of a reported-only entry, why it cannot be run."""
-    _file: str = PrivateAttr(default="registry.yaml")
+    _file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> ModelEntry:
@@ -343,11 +343,16 @@ class ModelEntry(Frozen):
     @property
     def where(self) -> str:
         """The registry file that it was read from, and its key there; for the ``where`` of errors."""
-        return f"{self._file}: models.{self.name}"
+        return f"{self._file or 'registry.yaml'}: models.{self.name}"
+
+    @property
+    def registry_file(self) -> Path | None:
+        """The registry file that it was read from; None for the zoo's own, and for an entry that was made in code."""
+        return self._file
 
     def read_from(self, file: Path) -> None:
         """Notes the registry file that the entry was read from, where it is not the zoo's own."""
-        self._file = str(file)
+        self._file = file
 
     def output(self, task: Task) -> Output:
         """Returns the output of a task."""

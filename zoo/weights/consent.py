@@ -12,6 +12,7 @@ import logging
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from zoo._util.files import content_hash, write_text, zoo_home
 from zoo.errors import LicenseError, WeightsError
@@ -77,7 +78,7 @@ def require_consent(entry: ModelEntry, *, registry: str | None = None, refused: 
         + ("" if refused else " first"),
         where=licence.url, why="; ".join(_whole(licence)[1:]),
         fix=f"read the terms; if you accept them: python -m zoo.fetch model={entry.name}"
-        f"{f' registry={registry}' if registry else ''} accept_license=true",
+        f"{f' registry={quote(registry)}' if registry else ''} accept_license=true",
     )  # fmt: skip
 
 

@@ -107,8 +107,7 @@ def locate(
     sources: list[tuple[str, Source]] = [(text, parse_source(text)) for text in file.sources]
     # Without a network nothing is downloaded, and what is missing is said instead.
     if owner and not wanted.offline and any(local_path(source, base) is None for _, source in sources):
-        own = base not in (None, resource("registry.yaml").parent.resolve())
-        require_consent(owner, registry="<your registry file>" if own else None)
+        require_consent(owner, registry=_registry_of(owner, base))
     if front := mirror(file, entry):
         sources.insert(0, (_text(front), front))
     tried: list[_Tried] = []
@@ -129,6 +128,15 @@ def locate(
                     log.warning("%s: %s: %s", file.name, bad, failed.what)
             return path
     raise _failure(file, entry, key, tried, wanted.offline)
+
+
+def _registry_of(entry: ModelEntry, base: Path | None) -> str | None:
+    """Returns what ``registry=`` has to name for the entry to be found again; None: nothing, it is the zoo's own."""
+    if file := entry.registry_file:
+        here = Path.cwd()
+        return str(file.relative_to(here) if file.is_relative_to(here) else file)
+    own = base not in (None, resource("registry.yaml").parent.resolve())
+    return "<your registry file>" if own else None
 
 
 def offline_reason(asked: bool | None) -> str | None:
