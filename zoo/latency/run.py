@@ -165,6 +165,7 @@ def _open(case: Measured, suite: SuiteFile) -> None:
         case.opened = case.worker.ask(
             {
                 "do": "open", "job": case.job.model_dump(mode="json"), "warm_up": suite.measure.warm_up,
+                "large_pages": suite.measure.large_pages,
                 "limits": suite.parity.model_dump(mode="json"), "reference": case.reference,
                 "golden": str(case.golden) if case.golden else None,
             },
@@ -579,7 +580,8 @@ def _prepared(
     case = job.case
     golden, name, _ = references.get(case)
     item = Measured(job, golden, name if golden else None, parity_missing=None if golden else name)
-    graph = case.asked.runtime if case.asked.precision == "int8" else None  # each runtime has an int8 graph of its own
+    # Each runtime has an int8 graph of its own, and one of them an fp16 graph.
+    graph = (case.asked.runtime, case.asked.precision) if case.asked.precision in ("int8", "fp16") else None
     key = content_hash([case.model, case.weights, case.tasks, case.fold, case.seed, case.stage, graph], 16)
     if exports(job) and key not in prepared:
         prepared.add(key)

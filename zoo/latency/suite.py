@@ -48,6 +48,9 @@ class Measure(Frozen):
     """Seconds of turns after which a case ends, with whatever it has."""
     warm_up: float = Field(default=10.0, gt=0)
     """Seconds after which a warm-up ends without having become stable."""
+    large_pages: bool = True
+    """Whether a process that computes on the CPU moves its memory to large pages after it has opened the model (Linux;
+    the record says how much of it the system moved)."""
     together: int = Field(default=6, ge=1)
     """Cases that take turns. All of them are loaded at once."""
 

@@ -31,6 +31,7 @@ from zoo.errors import ZooError
 from zoo.latency import cores
 from zoo.latency.case import Job
 from zoo.latency.clock import preallocate
+from zoo.latency.pages import use_large_pages
 from zoo.latency.parity import ParityLimits, check_parity, golden_crops, load_golden, save_golden
 from zoo.latency.scenarios import run_slice, settle, warm_up
 from zoo.latency.steal import Gpu, between, read_counters, usable_processors
@@ -75,9 +76,10 @@ class Measurement:
         self.workload.infer(self.pool[0])  # the first of the process, but for what a compiled module has to run
         first = time.perf_counter() - before
         self.workload.verify()
-        device = self.workload.info.device
-        self.gpu = Gpu.of_torch(device) if device.startswith("cuda") and self.case.asked.runtime == "torch" else None
+        self.gpu = Gpu.of(self.workload.info.device, self.case.asked.runtime)
         parity = self._parity(message)
+        on_cpu = self.workload.info.device == "cpu"
+        large = use_large_pages() if on_cpu and message.get("large_pages") else None
         warm = warm_up(
             self.workload.infer, self.pool, self.room,
             least=1, window=message.get("window", 0.2), most=message.get("warm_up", 10.0),
@@ -90,6 +92,7 @@ class Measurement:
             "startup": {
                 "load_ms": (loaded - start - self.workload.making) * 1e3, "first_ms": first * 1e3,
                 "warm_up_queries": warm.queries, "warm_up_seconds": warm.seconds, "stable": warm.stable,
+                "large_pages": large,
             },
             "runtime": {
                 "runtime": info.runtime, "version": info.version, "device": info.device, "precision": info.precision,

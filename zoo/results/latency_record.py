@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import zlib
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from zoo._util.files import content_hash
 from zoo.registry.labels import Task
@@ -177,14 +177,6 @@ class SliceTaken(Frozen):
     cores: tuple[int, ...] | None = None
     """The processors that it ran on, where it uses fewer than there are; other ones in the next round."""
 
-    @model_serializer(mode="wrap")
-    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves ``cores`` out where there are none: records are named by their content, older ones had no such key."""
-        written: dict[str, Any] = write(self)
-        if self.cores is None:
-            del written["cores"]
-        return written
-
 
 class RuntimeTimed(RuntimeUsed):
     """What was timed, as the session says."""
@@ -224,6 +216,9 @@ class Startup(Frozen):
     warm_up_seconds: float
     stable: bool
     """Whether the medians of the last windows of the warm-up agreed."""
+    large_pages: float | None = None
+    """Share of the process's anonymous memory that lay on large pages when the warm-up began; None where the suite
+    leaves pages alone, on a GPU, and where the system does not tell."""
 
 
 class OutputChecked(Frozen):
