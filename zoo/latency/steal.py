@@ -135,6 +135,35 @@ class Gpu:
         self._nvml, self._handle = nvml, handle
 
     @classmethod
+    def of(cls, device: str, runtime: str) -> Gpu | None:
+        """Returns the GPU that a runtime calls by this name; None for another device, or where NVML cannot tell."""
+        if device.partition(":")[0] not in ("cuda", "tensorrt"):
+            return None
+        return cls.of_torch(device) if runtime == "torch" else cls.of_index(int(device.partition(":")[2] or 0))
+
+    @classmethod
+    def of_index(cls, index: int) -> Gpu | None:
+        """Returns the GPU of an index in CUDA's numbering, for runtimes that tell no UUID.
+
+        CUDA and NVML number the GPUs of a machine alike if there is one, or if ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``.
+
+        Args:
+            index: Among the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves.
+        """
+        try:
+            pynvml = import_module("pynvml")
+            pynvml.nvmlInit()
+            if pynvml.nvmlDeviceGetCount() > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+                return None
+            visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+            name = visible[index] if visible else str(index)
+            by_uuid = name.startswith(("GPU-", "MIG-"))
+            find = pynvml.nvmlDeviceGetHandleByUUID if by_uuid else pynvml.nvmlDeviceGetHandleByIndex
+            return cls(pynvml, find(name if by_uuid else int(name)))
+        except Exception:  # no package, no library, no driver, no such GPU: each with a class of its own
+            return None
+
+    @classmethod
     def of_torch(cls, device: str) -> Gpu | None:
         """Returns the GPU that torch calls ``cuda[:n]``; None where pynvml or NVML is not there.
 

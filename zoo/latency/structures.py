@@ -204,6 +204,10 @@ def load_libraries() -> None:
         import_timm()
 
 
+_ONNX_RUNTIME = ("onnxruntime", "onnxruntime-gpu")
+"""Its packages; one of them is installed."""
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -246,6 +250,27 @@ def exported(name: str, seed: int = 0) -> Path:
     return path
 
 
+def halved(name: str, seed: int = 0) -> Path:
+    """Returns a structure's ONNX graph in fp16, making it if it is not in the cache.
+
+    Raises:
+        UnknownNameError: No such structure.
+        DependencyError: A package that makes it is not installed and it is not in the cache.
+        RuntimeUnavailableError: The structure cannot be converted.
+    """
+    path = zoo_home() / "exports" / f"random-{name}-fp16-{_key(name, seed, *_ONNX_RUNTIME)}.onnx"
+    if not path.exists():
+        import onnx
+
+        from zoo.models.onnx_graph import read_onnx
+        from zoo.runtimes.quantise import half
+
+        made = half(read_onnx(exported(name, seed)))
+        with atomic_path(path) as temporary:
+            onnx.save(made, temporary)
+    return path
+
+
 def quantised(name: str, runtime: str, seed: int = 0) -> tuple[Path, ...]:
     """Returns a structure's int8 graph, making it if it is not in the cache: NNCF for OpenVINO, else static QDQ.
 
@@ -264,7 +289,7 @@ def quantised(name: str, runtime: str, seed: int = 0) -> tuple[Path, ...]:
         if not (graph.exists() and weights.exists()):
             _nncf(name, seed, graph, weights)
         return graph, weights
-    path = folder / f"random-{name}-int8-{_key(name, seed, 'onnxruntime')}.onnx"
+    path = folder / f"random-{name}-int8-{_key(name, seed, *_ONNX_RUNTIME)}.onnx"
     if not path.exists():
         import onnx
 

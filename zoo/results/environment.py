@@ -17,7 +17,7 @@ from zoo.results.record import Code, Environment
 # Instruction sets that decide which kernels the runtimes choose.
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 _PACKAGES = (
-    "numpy", "onnxruntime", "openvino", "torch", "timm", "onnx", "pillow", "av", "pandas", "pyarrow",
+    "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "timm", "onnx", "pillow", "av", "pandas", "pyarrow",
     "huggingface_hub",
 )  # fmt: skip
 

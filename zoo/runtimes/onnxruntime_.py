@@ -6,7 +6,9 @@ the CPU, and an fp16 graph on a CPU without such kernels runs in fp32 between ca
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -38,6 +40,8 @@ _SHAPES = {
 def provider_of(device: str) -> tuple[str, dict[str, str]]:
     """Returns the execution provider of a device, and its options.
 
+    The CUDA provider computes fp32 in TF32, which has ten bits of mantissa, unless it is told not to.
+
     Raises:
         RuntimeUnavailableError: The device has none here, or the installed ONNX Runtime is built without it.
     """
@@ -53,7 +57,19 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
             f"onnxruntime has no {PROVIDERS[kind]} here", why="it has " + ", ".join(have),
             fix="pip install onnxruntime-gpu in place of onnxruntime, or use device=cpu",
         )  # fmt: skip
-    return PROVIDERS[kind], {} if kind == "cpu" else {"device_id": index or "0"}
+    if kind == "cpu":
+        return PROVIDERS[kind], {}
+    return PROVIDERS[kind], {"device_id": index or "0"} | ({"use_tf32": "0"} if kind == "cuda" else {})
+
+
+def load_gpu_libraries() -> None:
+    """Loads CUDA and cuDNN from the packages that pip installs them in, which no loader's path leads to.
+
+    What is missing shows when the session is opened: the provider is not among its own then.
+    """
+    if hasattr(ort, "preload_dlls"):
+        with redirect_stdout(sys.stderr):  # it prints what it does not find
+            ort.preload_dlls()
 
 
 def check_assignment(session: Any, provider: str) -> None:
@@ -149,6 +165,8 @@ class OnnxRuntimeSession(Threaded):
         self._preprocess, self._batch = preprocess, batch
         self._names = [o.name for o in model.graph.output]
         provider, settings = provider_of(device)
+        if device != "cpu":
+            load_gpu_libraries()
         options = ort.SessionOptions()
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "0" if device == "cpu" else "1")
         options.intra_op_num_threads = threads

@@ -1,4 +1,7 @@
-"""Post-training int8: NNCF for OpenVINO, static QDQ for ONNX Runtime. Both read uint8 crops, as sessions do."""
+"""Lower precision after training: int8 by NNCF for OpenVINO and by static QDQ for ONNX Runtime, and fp16 graphs.
+
+The int8 graphs take uint8 crops, as sessions do.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,27 @@ def nncf_int8(model: ov.Model, crops: NDArray[np.uint8]) -> ov.Model:
             )  # fmt: skip
     except Exception as error:  # nncf raises classes of its own and of OpenVINO
         raise RuntimeUnavailableError("nncf cannot quantise the model", why=str(error)) from error
+
+
+def half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns an ONNX graph that computes in fp16 between its float32 inputs and outputs.
+
+    Operators without such kernels stay in fp32 (the list of ``onnxruntime.transformers.float16``).
+
+    Args:
+        model: Float graph; not changed.
+
+    Raises:
+        RuntimeUnavailableError: It cannot be converted.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        made = convert_float_to_float16(model, keep_io_types=True)
+    except Exception as error:  # of whatever class an unexpected graph leads to
+        raise RuntimeUnavailableError("onnxruntime cannot convert the model to fp16", why=str(error)) from error
+    assert isinstance(made, onnx.ModelProto)
+    return made
 
 
 def static_qdq(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProto:
