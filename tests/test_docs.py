@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+SCRIPTS = ["protocols_page.py", "readme_tables.py", "metrics_page.py", "models_page.py", "newcomer.py"]
 
-@pytest.mark.parametrize("script", ["protocols_page.py", "readme_tables.py", "metrics_page.py", "models_page.py"])
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_generated_pages_are_in_step(repository: Path, script: str) -> None:
     done = subprocess.run(
         [sys.executable, f"benchmarks/{script}", "check"], cwd=repository, capture_output=True, text=True, check=False
