@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 from tests.latency.fakes import make_case, make_job
 from zoo.errors import RuntimeUnavailableError
 from zoo.latency.case import Case, Job
-from zoo.latency.processes import Worker
-from zoo.latency.run import Measured, _finished, run_suite
+from zoo.latency.processes import Worker, WorkerError
+from zoo.latency.run import Measured, References, Starting, _finished, make_ready, run_suite
 from zoo.latency.suite import Measure, RuntimeRow, SuiteFile
 from zoo.latency.verdict import Limits
 from zoo.results import read_latency_records, read_records
@@ -194,6 +195,53 @@ def test_the_same_command_goes_on_after_an_interruption(tmp_path: Path, start: S
     assert again[0].run != first.run
 
 
+def test_an_interrupt_ends_the_processes_that_make_references() -> None:
+    both_run, ended = threading.Barrier(3, timeout=30), threading.Semaphore(0)
+
+    class Slow:
+        """A reference that takes for ever, unless it is ended."""
+
+        def __init__(self) -> None:
+            self.killed = threading.Event()
+
+        def __enter__(self) -> Slow:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.kill()
+
+        def ask(self, message: object, timeout: float) -> dict[str, object]:
+            both_run.wait()
+            assert self.killed.wait(30)
+            ended.release()
+            raise WorkerError("the process was ended by SIGKILL")
+
+        def kill(self) -> None:
+            self.killed.set()
+
+    started: list[Slow] = []
+
+    def start(threads: int) -> Worker:
+        started.append(Slow())
+        return started[-1]  # type: ignore[return-value]
+
+    def interrupt(job: Job) -> bool:
+        both_run.wait()
+        raise KeyboardInterrupt
+
+    starting = Starting(start)
+    jobs = [Job(case=make_case(name)) for name in ("first", "second")]
+    third = Job(case=make_case("third"))
+    references = References(Path("nowhere"), lambda case: Job(case=case), starting)
+    references._found[references.key(third.case)] = (None, "there is one", None)
+    with pytest.raises(KeyboardInterrupt):
+        make_ready([third, *jobs], references, starting, interrupt, workers=3)
+    assert len(started) == 2 and all(worker.killed.is_set() for worker in started)
+    assert ended.acquire(timeout=30) and ended.acquire(timeout=30)
+    with pytest.raises(WorkerError, match="interrupted"):
+        starting(1)
+
+
 def test_fresh_forgets_what_was_finished(tmp_path: Path, start: Start) -> None:
     cases = [make_case("fine"), make_case("other", scenario="Offline")]
     count = 0
@@ -201,7 +249,7 @@ def test_fresh_forgets_what_was_finished(tmp_path: Path, start: Start) -> None:
     def fail_second(threads: int) -> Worker:
         nonlocal count
         count += 1
-        if count == 3:  # reference, case, reference of the second
+        if count == 4:  # both references, the first case, the second
             raise KeyboardInterrupt
         return start(threads)
 

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -346,10 +347,15 @@ class References:
         The reference is torch where the model has a torch structure, else ONNX Runtime, else OpenVINO; always in fp32
         on one thread of the CPU.
         """
-        key = content_hash([case.model, case.weights, case.tasks, case.fold, case.seed], 16)
+        key = self.key(case)
         if key not in self._found:
             self._found[key] = self._run(case, self._folder / f"{key}.npz")
         return self._found[key]
+
+    @staticmethod
+    def key(case: Case) -> str:
+        """Returns what cases with one reference have in common."""
+        return content_hash([case.model, case.weights, case.tasks, case.fold, case.seed], 16)
 
     def _run(self, case: Case, golden: Path) -> tuple[Path | None, str, ModelTimed | None]:
         reasons = []
@@ -533,16 +539,18 @@ def run_suite(
     if done:
         tell(f"going on with run {state.run}: {len(done)} of {len(jobs)} cases are finished")
     todo = [case for case in jobs if case.id not in done]
-    prepared: set[str] = set()
     with (
         tempfile.TemporaryDirectory(prefix="zoo-bench-") as folder,
         tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=suite.ref, unit="case", file=sys.stderr,
              disable=not progress) as bar,
     ):  # fmt: skip
-        references = References(Path(folder), make_job, start)
+        starting = Starting(start)
+        references = References(Path(folder), make_job, starting)
+        bar.set_postfix_str("references and exports")
+        make_ready([jobs[case] for case in todo], references, starting, exports)
         for group in groups(todo, suite.measure.together):
             bar.set_postfix_str(f"{group[0].model}, {group[0].scenario.title}, {group[0].asked.threads} threads")
-            measured = [_prepared(jobs[case], references, start, exports, prepared) for case in group]
+            measured = [_with_reference(jobs[case], references) for case in group]
             measure_group(measured, suite, start=start, seed=state.groups, step=bar.refresh)
             finished = {}
             for item in measured:
@@ -574,21 +582,79 @@ def _jobs(
     return jobs, next((error for error, _ in refused.values()), None)
 
 
-def _prepared(
-    job: Job, references: References, start: StartWorker, exports: Callable[[Job], bool], prepared: set[str]
-) -> Measured:
-    case = job.case
-    golden, name, _ = references.get(case)
-    item = Measured(job, golden, name if golden else None, parity_missing=None if golden else name)
-    # Each runtime has an int8 graph of its own, and one of them an fp16 graph.
-    graph = (case.asked.runtime, case.asked.precision) if case.asked.precision in ("int8", "fp16") else None
-    key = content_hash([case.model, case.weights, case.tasks, case.fold, case.seed, case.stage, graph], 16)
-    if exports(job) and key not in prepared:
-        prepared.add(key)
-        # A failure shows again, with its reason, when the case itself is opened.
-        with suppress(WorkerError), start(1) as worker:
-            worker.ask({"do": "prepare", "job": job.model_dump(mode="json")}, OPEN_SECONDS)
-    return item
+def _with_reference(job: Job, references: References) -> Measured:
+    golden, name, _ = references.get(job.case)
+    return Measured(job, golden, name if golden else None, parity_missing=None if golden else name)
+
+
+class Starting:
+    """Starts processes and knows those that run, so that all of them can be ended at once.
+
+    Args:
+        start: Makes a process for a number of threads.
+    """
+
+    def __init__(self, start: StartWorker) -> None:
+        self._start, self._running, self._ended = start, set[Worker](), False
+
+    def __call__(self, threads: int) -> Worker:
+        """Starts one; after :meth:`end` there is none to be had."""
+        if self._ended:
+            raise WorkerError("the run was interrupted")
+        worker = self._start(threads)
+        self._running.add(worker)
+        return worker
+
+    def end(self) -> None:
+        """Ends every process, and starts none any more."""
+        self._ended = True
+        for worker in list(self._running):
+            worker.kill()
+
+
+def make_ready(
+    jobs: Sequence[Job],
+    references: References,
+    starting: Starting,
+    exports: Callable[[Job], bool],
+    workers: int | None = None,
+) -> None:
+    """Makes the references and whatever is made once, several models side by side: nothing is timed meanwhile.
+
+    Args:
+        jobs: Of all cases that are to be measured.
+        references: Filled.
+        starting: Makes processes.
+        exports: Whether opening a job makes something that is kept.
+        workers: Models at once; None: as many as there are usable cores.
+    """
+    models: dict[str, list[Job]] = {}
+    for job in jobs:
+        models.setdefault(references.key(job.case), []).append(job)
+
+    def ready(of_one: Sequence[Job]) -> None:
+        references.get(of_one[0].case)
+        made: set[tuple[object, ...]] = set()
+        for job in of_one:
+            asked = job.case.asked
+            # Each runtime has an int8 graph of its own, and one of them an fp16 graph.
+            graph = (asked.runtime, asked.precision) if asked.precision in ("int8", "fp16") else ()
+            if not exports(job) or (job.case.stage, *graph) in made:
+                continue
+            made.add((job.case.stage, *graph))
+            # A failure shows again, with its reason, when the case itself is opened.
+            with suppress(WorkerError), starting(1) as worker:
+                worker.ask({"do": "prepare", "job": job.model_dump(mode="json")}, OPEN_SECONDS)
+
+    with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="zoo-ready") as pool:
+        begun = [pool.submit(ready, of_one) for of_one in models.values()]
+        try:
+            for future in begun:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            starting.end()
+            raise
 
 
 def _unopened(job: Job) -> ModelTimed:
