@@ -347,7 +347,7 @@ def latency_rows(rows: Iterable[LatencyRow]) -> Table:
     head += [
         "dropped", "samples", "slices", "slices_kept", "load_ms", "first_ms", "peak_rss_mib", "peak_gpu_mib",
         "size_bytes", "parameters", "flops", "joules_per_image", "gpu_joules_per_image", "parity_reference",
-        "parity_relative", "created", "record",
+        "parity_relative", "large_pages", "created", "record",
     ]  # fmt: skip
     table = []
     for row in rows:
@@ -369,7 +369,8 @@ def latency_rows(rows: Iterable[LatencyRow]) -> Table:
             _short(r.startup.first_ms if r.startup else None), r.peak_rss_mib, r.peak_gpu_mib, r.model.size,
             r.model.parameters, r.model.flops, _short(r.joules_per_image), _short(r.gpu_joules_per_image),
             r.parity.reference if r.parity else None,
-            _short(max(worst, default=None)), r.created, row.timing.path,
+            _short(max(worst, default=None)), _short(r.startup.large_pages if r.startup else None), r.created,
+            row.timing.path,
         ]  # fmt: skip
         table.append(["" if c is None else str(c) for c in cells])
     return head, table
