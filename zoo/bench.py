@@ -40,7 +40,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 KEYS = (
-    Key("suite", "cpu | gpu | openvino | mobile-like | libreface-tables, or your own file.yaml", required=True),
+    Key("suite", "cpu | gpu | openvino | mobile-like | libreface-tables[-gpu], or your own file.yaml", required=True),
     Key("model", "names or globs of models and structures; else the suite's", words, ()),
     Key("weights", "published: only models; random: only structures with seeded weights",
         one_of("published", "random")),

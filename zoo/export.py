@@ -32,7 +32,8 @@ EXAMPLE = "python -m zoo.export model=libreface-r18 runtime=openvino precision=i
 KEYS = (
     Key("model", "one model's name", required=True),
     Key("runtime", "openvino (IR) | onnxruntime (ONNX)", one_of("openvino", "onnxruntime"), required=True),
-    Key("precision", "fp32 | bf16 | int8", one_of("fp32", "bf16", "int8"), "fp32"),
+    Key("precision", "fp32 | bf16 | fp16 | int8", one_of("fp32", "bf16", "fp16", "int8"), "fp32"),
+    Key("device", "where the artefact is checked: cpu; cuda:0 for fp16", str, "cpu"),
     Key("out", "folder to write; a new one", path, required=True),
     OF_TASKS,
     Key("fold", "which checkpoint, for models that have one a fold"),
@@ -75,7 +76,7 @@ def _body(given: Arguments) -> int:
     from zoo.models import select_files
     from zoo.registry import load_registry
     from zoo.runs.verify import golden_input
-    from zoo.runtimes import artefact, default_runtime, open_session
+    from zoo.runtimes import artefact, check_device, default_runtime, open_session
     from zoo.weights import locate
 
     registry = load_registry(given.registry)
@@ -87,6 +88,7 @@ def _body(given: Arguments) -> int:
     )  # fmt: skip
     if given.keep_fp32 and given.precision != "int8":
         raise UsageError("keep_fp32 is for precision=int8", fix="leave keep_fp32= out")
+    check_device(given.runtime, given.device)
     if given.fold and not entry.fold_bound:
         raise UsageError(f"'{entry.name}' has no folds", fix="leave fold= out")
     runtime = default_runtime(entry)
@@ -105,7 +107,7 @@ def _body(given: Arguments) -> int:
             entry, {w.name: located[w.name] for w in chosen}, tasks, given.out, runtime=given.runtime,
             precision=given.precision, golden=golden_input((*entry.preprocess.size, entry.preprocess.channels)),
             reference=reference, fold=given.fold, calibration=calibration,
-            keep_fp32=given.keep_fp32, threads=threads,
+            keep_fp32=given.keep_fp32, threads=threads, device=given.device,
         )  # fmt: skip
     finally:
         reference.close()
@@ -120,10 +122,11 @@ def _body(given: Arguments) -> int:
     say(f"licence of the weights: {terms.name}{f', {terms.url}' if terms.url else ''}")
     if given.precision == "int8" and not given.keep_fp32:
         say("zoo.bench times it with a check against fp32 if you export with keep_fp32=true")
-    fold = f" fold={given.fold}" if given.fold else ""
+    more = f" device={given.device}" if given.device != "cpu" else ""
+    more += f" fold={given.fold}" if given.fold else ""
     file = quote(str(given.out / "registry.yaml"))
     say(f"run it: python -m zoo.predict registry={file} model={done.entry.name} "
-        f"runtime={given.runtime} precision={given.precision}{fold} input=photo.jpg")  # fmt: skip
+        f"runtime={given.runtime} precision={given.precision}{more} input=photo.jpg")  # fmt: skip
     for written in sorted(given.out.iterdir()):
         put(str(written))
     return 0

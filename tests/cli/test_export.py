@@ -147,6 +147,8 @@ def test_int8_is_calibrated_on_training_subjects_alone(place: Path) -> None:
         (["runtime=openvino", "precision=int8"], 2, "calibrate="),
         (["runtime=openvino", "precision=int8", "calibrate=pictures", "dataset=folder"], 2, "leave one out"),
         (["runtime=onnxruntime", "precision=bf16"], 1, "runtime=openvino"),
+        (["runtime=onnxruntime", "precision=fp16"], 1, "a device that computes it"),
+        (["runtime=onnxruntime", "precision=fp16", "device=tpu"], 1, "does not serve the device 'tpu'"),
         (["runtime=onnxruntime", "tasks=au-intensity"], 2, "unknown task"),
         (["runtime=onnxruntime", "fold=of1"], 2, "has no folds"),
         (["runtime=torch"], 2, "runtime=torch"),

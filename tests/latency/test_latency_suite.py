@@ -59,8 +59,8 @@ def test_the_suites_of_the_project_are_valid_and_named_after_their_files() -> No
             )
         assert len({c.id for c in cases}) == len(cases)
     assert suites["mobile-like"].threads == (1,)
-    tables = suites["libreface-tables"]
-    assert (tables.measure.images, tables.measure.rounds) == (1000, 5)
+    for tables in (suites["libreface-tables"], suites["libreface-tables-gpu"]):
+        assert (tables.measure.images, tables.measure.rounds) == (1000, 5)
 
 
 def test_unknown_suites_are_refused_with_the_nearest() -> None:

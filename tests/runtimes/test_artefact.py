@@ -113,6 +113,31 @@ def test_int8_computes_in_int8(mobilefacenet, tmp_path: Path, runtime: str) -> N
         assert graph.input[0].name == "pixels" and graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
+def test_fp16_is_for_a_gpu(mobilefacenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeUnavailableError, match="computes this fp16 graph in fp32 on cpu"):
+        made(mobilefacenet, out, "onnxruntime", "fp16")
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(RuntimeUnavailableError, match="computes it in fp16 where a device can"):
+        made(mobilefacenet, out, "openvino", "fp16")
+    # A CPU runs the graph all the same, between casts: everything but the arithmetic of a GPU can be seen here.
+    monkeypatch.setattr("zoo.runtimes.onnxruntime_.computed_precision", lambda *given: "fp16")
+    done = made(mobilefacenet, out, "onnxruntime", "fp16")
+    (file,) = done.entry.weights
+    assert (file.name, file.precision) == (f"{mobilefacenet.entry.name}-onnxruntime-fp16.onnx", "fp16")
+    graph = onnx.load(out / file.name).graph
+    assert {i.data_type for i in graph.initializer if len(i.dims) > 1} >= {onnx.TensorProto.FLOAT16}
+    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    contract = json.loads((out / "contract.json").read_text())
+    assert (contract["precision"], contract["parity"]["device"]) == ("fp16", "cpu")
+    assert 0 < done.parity["golden"]["expression"].max_abs < 0.01
+    said = (out / "run.py").read_text()
+    assert "CUDAExecutionProvider" in said and "precision=fp16 device=cuda:0 input=" in said
+    ran = subprocess.run([sys.executable, str(out / "run.py")], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and "this file is for an NVIDIA GPU" in ran.stderr  # no silent fallback there either
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_both_precisions_in_one_entry(mobilefacenet, tmp_path: Path, runtime: str) -> None:
     given = Calibration(crops(mobilefacenet.entry, 40, seed=9))
@@ -231,4 +256,5 @@ def test_what_is_calibrated_on_is_not_what_is_judged_on() -> None:
 
 def test_limits_grow_with_what_a_precision_loses() -> None:
     assert LIMITS["fp32"].values < LIMITS["bf16"].values <= LIMITS["int8"].values
-    assert LIMITS.keys() == {"fp32", "bf16", "int8"}
+    assert LIMITS["fp32"].values < LIMITS["fp16"].values < LIMITS["bf16"].values
+    assert LIMITS.keys() == {"fp32", "bf16", "fp16", "int8"}

@@ -18,8 +18,8 @@ from zoo.results.reported import Row as PrintedRow
 PAPERS = ("libreface-2023", "py-feat-2021", "savchenko-2022")
 """Files under ``reported/`` whose tables get a page each."""
 
-LATENCY_SUITE = "libreface-tables"
-"""Suite whose records stand beside the tables of speed."""
+LATENCY_SUITES = ("libreface-tables", "libreface-tables-gpu")
+"""Suites whose records stand beside the tables of speed."""
 
 _SPEED = ("seconds", "seconds_std", "fps", "file_size")
 
@@ -173,7 +173,7 @@ def _timed(collection: Collection, table: ReportedTable, model: str, notes: list
     entry = collection.registry.entries.get(model)
     rows = []
     for timing in collection.timings_of(entry, model):
-        if not timing.record.suite.ref.startswith(f"{LATENCY_SUITE}@"):
+        if timing.record.suite.ref.partition("@")[0] not in LATENCY_SUITES:
             continue
         asked, record = timing.record.asked, timing.record
         name = f"ours: {record.model.name}, {asked.how} {asked.precision}"

@@ -27,7 +27,7 @@ from zoo.models.base import check_tasks, load_family, select_files
 from zoo.models.heads import apply_outputs
 from zoo.registry.labels import Task
 from zoo.registry.schema import ModelEntry, Precision, Training, WeightFile, slug
-from zoo.runtimes import onnx_model, open_session
+from zoo.runtimes import available, onnx_model, open_session
 from zoo.runtimes.base import Session, Tensors
 from zoo.runtimes.calibration import Calibration
 from zoo.runtimes.example import example
@@ -54,6 +54,7 @@ class Limits:
 LIMITS: dict[str, Limits] = {
     "fp32": Limits(values=TOLERANCE["fp32"], decisions=0.99),
     "bf16": Limits(values=0.1, decisions=0.9),
+    "fp16": Limits(values=TOLERANCE["fp16"], decisions=0.98),
     "int8": Limits(values=0.2, decisions=0.9),
 }
 """By precision. They find a broken artefact; what precision costs in accuracy only an evaluation tells."""
@@ -136,6 +137,7 @@ def export_model(
     calibration: Calibration | None = None,
     keep_fp32: bool = False,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> Exported:
     """Writes an artefact, whole or not at all, after it agreed with the model that it is made from.
 
@@ -145,7 +147,8 @@ def export_model(
         tasks: Tasks that the artefact shall have.
         out: Folder to write; must not exist, or be empty.
         runtime: ``openvino`` writes an IR (.xml and .bin), ``onnxruntime`` an ONNX file.
-        precision: ``fp32``; ``int8``; ``bf16``, which is an fp32 IR that is checked, and run by ``run.py``, in bf16.
+        precision: ``fp32``; ``int8``; ``fp16`` of ONNX files, for GPUs; ``bf16``, which is an fp32 IR that is checked,
+            and run by ``run.py``, in bf16.
         golden: Fixed crops, uint8 ``[n, height, width, channels]``.
         reference: The model in fp32; its caller closes it.
         fold: Fold of the checkpoint, where there is one a fold.
@@ -153,6 +156,7 @@ def export_model(
         keep_fp32: Of int8: write the fp32 graph beside it, as a second file of the entry, which then is called
             ``<model>-<runtime>`` without a precision; ``zoo.bench`` holds the int8 file against it.
         threads: Threads of the check.
+        device: Where the artefact is checked; its precision has to be one that is computed there.
 
     Raises:
         UsageError: ``out`` is taken, int8 without calibration, or tasks that share a tensor with one left out.
@@ -175,10 +179,11 @@ def export_model(
         made = _entry(
             entry, tasks, folder, stem if both else f"{stem}-{precision}", names, runtime, precision, fold, calibration
         )
-        parity = _check(entry, made, tasks, folder, reference, golden, calibration, runtime, precision, threads)
+        where = _Where(runtime, device, threads)
+        parity = _check(entry, made, tasks, folder, reference, golden, calibration, where, precision)
         if both:
-            _check(entry, made, tasks, folder, reference, golden, None, runtime, "fp32", threads)
-        contract = _contract(entry, made, files, runtime, precision, fold, calibration, parity, together)
+            _check(entry, made, tasks, folder, reference, golden, None, where, "fp32")
+        contract = _contract(entry, made, files, where, precision, fold, calibration, parity, together)
         write_text(folder / "contract.json", json.dumps(contract, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / "run.py", example(made, runtime, precision))
         write_text(folder / "registry.yaml", _registry_text(made))
@@ -217,6 +222,11 @@ def check_export(
             "onnxruntime computes what the file says, and does not compute convolutions in bf16 on a CPU",
             fix="runtime=openvino precision=bf16, or precision=int8",
         )
+    if runtime == "openvino" and precision == "fp16":
+        raise RuntimeUnavailableError(
+            "openvino takes an fp32 file and computes it in fp16 where a device can",
+            fix="precision=fp32 here, then precision=fp16 device=gpu where it is run",
+        )
     if precision == "int8" and not calibrated:
         raise UsageError(
             "int8 needs pictures to calibrate on", why="its ranges are those of the activations on real faces",
@@ -245,6 +255,10 @@ def _write_graph(
     crops = calibration.used if precision == "int8" and calibration is not None else None
     if runtime == "onnxruntime":
         model, together = dynamic_batch(onnx_model(entry, files, tasks, graph)[0], entry.preprocess.size)
+        if precision == "fp16":
+            from zoo.runtimes.quantise import half
+
+            model = half(model)
         model = with_pixels(model, entry.preprocess)
         names = [o.name for o in model.graph.output]
         if crops is not None:
@@ -279,8 +293,7 @@ def _entry(
     weights = tuple(
         WeightFile(
             name=path.name, format="onnx" if runtime == "onnxruntime" else "openvino-ir",
-            # bf16 is how OpenVINO computes an fp32 file
-            precision="int8" if path.stem.endswith("-int8") else "fp32",
+            precision=_stored(precision) if path.stem.endswith(f"-{precision}") else "fp32",
             sources=(f"path:{path.name}",), sha256=sha256_of(path), size=path.stat().st_size, fold=binding,
         )
         for path in sorted(folder.iterdir())
@@ -305,10 +318,23 @@ def _entry(
     return ModelEntry.model_validate(entry.model_copy(update=change).model_dump())
 
 
+def _stored(precision: Precision) -> Precision:
+    """Returns the precision of an artefact's file: bf16 is how OpenVINO computes one in fp32."""
+    return "fp32" if precision == "bf16" else precision
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where an artefact is checked."""
+
+    runtime: ExportRuntime
+    device: str
+    threads: int | None
+
+
 def _check(
     entry: ModelEntry, made: ModelEntry, tasks: Sequence[Task], folder: Path, reference: Session,
-    golden: NDArray[np.uint8], calibration: Calibration | None, runtime: str, precision: Precision,
-    threads: int | None,
+    golden: NDArray[np.uint8], calibration: Calibration | None, where: _Where, precision: Precision,
 ) -> dict[str, dict[str, TaskAgreement]]:  # fmt: skip
     """Runs the artefact as :func:`zoo.runtimes.open_session` will, and holds it against the model.
 
@@ -318,11 +344,11 @@ def _check(
 
     def opened(threads: int | None) -> Session:
         return open_session(
-            made, {w.name: folder / w.name for w in made.weights}, tasks, runtime=runtime, precision=precision,
-            threads=threads,
+            made, {w.name: folder / w.name for w in made.weights}, tasks, runtime=where.runtime, precision=precision,
+            device=where.device, threads=threads,
         )  # fmt: skip
 
-    session = opened(threads)
+    session = opened(where.threads)
     try:
         inputs = {"golden": golden}
         if calibration is not None:
@@ -354,7 +380,7 @@ def _check(
                     why=f"differs by up to {one.max_abs:.3g} ({one.relative:.1%} of the range){equal}; the limits are "
                     f"{limits.values:.2%} and {limits.decisions:.0%}",
                     fix="calibrate on more and other pictures, or use a higher precision"
-                    if precision == "int8" else "use precision=fp32" if precision == "bf16" else None,
+                    if precision == "int8" else "use precision=fp32" if precision in ("bf16", "fp16") else None,
                 )  # fmt: skip
     for what, moved in (("in batches", by_batch), ("with other threads", by_threads)):
         if not moved <= TOLERANCE[precision]:
@@ -368,7 +394,7 @@ def _run(session: Session, crops: NDArray[np.uint8]) -> Tensors:
 
 
 def _contract(
-    entry: ModelEntry, made: ModelEntry, files: Mapping[str, Path], runtime: str, precision: str, fold: str | None,
+    entry: ModelEntry, made: ModelEntry, files: Mapping[str, Path], where: _Where, precision: str, fold: str | None,
     calibration: Calibration | None, parity: dict[str, dict[str, TaskAgreement]], together: bool,
 ) -> dict[str, Any]:  # fmt: skip
     from zoo.faces.pipeline import describe
@@ -376,7 +402,9 @@ def _contract(
     assert entry.preprocess is not None
     a, b = affine(entry.preprocess)
     height, width = entry.preprocess.size
-    packages = ("openvino", *(("nncf",) if precision == "int8" else ())) if runtime == "openvino" else ("onnxruntime",)
+    packages: dict[str, str | None] = {where.runtime: available()[where.runtime]}
+    if where.runtime == "openvino" and precision == "int8":
+        packages["nncf"] = version("nncf")
     calibrated = None
     if calibration is not None and precision == "int8":
         calibrated = {
@@ -386,7 +414,7 @@ def _contract(
     return {
         "schema_version": 1,
         "name": made.name,
-        "runtime": runtime,
+        "runtime": where.runtime,
         "precision": precision,
         "files": [{"name": w.name, "precision": w.precision, "sha256": w.sha256, "size": w.size} for w in made.weights],
         "input": {
@@ -411,10 +439,11 @@ def _contract(
         "calibration": calibrated,
         "parity": {
             "limits": asdict(LIMITS[precision]),
+            "device": where.device,
             "judged_on": ["crops"] if precision == "int8" else list(parity),
             **{key: {t: asdict(one) for t, one in by_task.items()} for key, by_task in parity.items()},
         },
-        "versions": {"libreface-zoo": __version__, **{p: version(p) for p in packages}},
+        "versions": {"libreface-zoo": __version__, **packages},
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ _SCRIPT = '''\
 
 The crops are what zoo.predict cuts out of a picture (contract.json, before_the_graph). It runs whole pictures:
 python -m zoo.predict registry=registry.yaml model={name} runtime={runtime} \\
-    precision={precision}{fold} input=photo.jpg
+    precision={precision}{more} input=photo.jpg
 """
 import sys
 from pathlib import Path
@@ -35,7 +35,7 @@ def example(entry: ModelEntry, runtime: str, precision: str) -> str:
     Args:
         entry: The artefact's entry.
         runtime: ``openvino`` or ``onnxruntime``.
-        precision: ``fp32``, ``bf16`` or ``int8``.
+        precision: ``fp32``, ``bf16``, ``int8``, or ``fp16`` of an ONNX file, which runs on a GPU.
     """
     assert entry.preprocess is not None
     height, width = entry.preprocess.size
@@ -45,10 +45,11 @@ def example(entry: ModelEntry, runtime: str, precision: str) -> str:
         "bgr": "np.ascontiguousarray(np.asarray(crop, np.uint8)[None, ..., ::-1])",
         "gray": "np.asarray(crop, np.uint8)[None, ..., None]",
     }[colour]
-    declared = "int8" if precision == "int8" else "fp32"
+    declared = "fp32" if precision == "bf16" else precision
     suffix = ".xml" if runtime == "openvino" else ".onnx"
     file = next(w.name for w in entry.weights if w.precision == declared and w.name.endswith(suffix))
-    fold = next((f" fold={w.fold.name}" for w in entry.weights if w.fold), "")
+    more = " device=cuda:0" if precision == "fp16" else ""
+    more += next((f" fold={w.fold.name}" for w in entry.weights if w.fold), "")
     if runtime == "openvino":
         hint = "bf16" if precision == "bf16" else "f32"
         imports = "import openvino as ov"
@@ -57,15 +58,27 @@ def example(entry: ModelEntry, runtime: str, precision: str) -> str:
     else:
         imports = "import onnxruntime as ort"
         load = (
-            f'session = ort.InferenceSession(FOLDER / "{file}", providers=["CPUExecutionProvider"])\n'
-            "names = [o.name for o in session.get_outputs()]"
+            _on_gpu(file)
+            if precision == "fp16"
+            else (f'session = ort.InferenceSession(FOLDER / "{file}", providers=["CPUExecutionProvider"])')
         )
+        load += "\nnames = [o.name for o in session.get_outputs()]"
         run = '    tensors = dict(zip(names, session.run(names, {"pixels": pixels}), strict=True))'
     return _SCRIPT.format(
-        name=entry.name, width=width, height=height, runtime=runtime, precision=precision, fold=fold, imports=imports,
+        name=entry.name, width=width, height=height, runtime=runtime, precision=precision, more=more, imports=imports,
         load=load, mode="L" if colour == "gray" else "RGB", pixels=pixels, run=run,
         outputs="".join(_lines(o) for o in entry.outputs),
     )  # fmt: skip
+
+
+def _on_gpu(file: str) -> str:
+    """ONNX Runtime goes on without a word on the CPU, which computes fp16 graphs in fp32, where it finds no GPU."""
+    return (
+        "ort.preload_dlls()  # CUDA and cuDNN, as pip installs them\n"
+        f'session = ort.InferenceSession(FOLDER / "{file}", providers=["CUDAExecutionProvider"])\n'
+        'if session.get_providers()[0] != "CUDAExecutionProvider":\n'
+        '    sys.exit("this file is for an NVIDIA GPU: pip install onnxruntime-gpu")'
+    )
 
 
 def _lines(output: Output) -> str:
