@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -546,8 +546,10 @@ def run_suite(
     ):  # fmt: skip
         starting = Starting(start)
         references = References(Path(folder), make_job, starting)
-        bar.set_postfix_str("references and exports")
-        make_ready([jobs[case] for case in todo], references, starting, exports)
+        make_ready(
+            [jobs[case] for case in todo], references, starting, exports,
+            step=lambda ready, of: bar.set_postfix_str(f"references and exports: {ready} of {of} models"),
+        )  # fmt: skip
         for group in groups(todo, suite.measure.together):
             bar.set_postfix_str(f"{group[0].model}, {group[0].scenario.title}, {group[0].asked.threads} threads")
             measured = [_with_reference(jobs[case], references) for case in group]
@@ -618,6 +620,7 @@ def make_ready(
     starting: Starting,
     exports: Callable[[Job], bool],
     workers: int | None = None,
+    step: Callable[[int, int], None] = lambda ready, of: None,
 ) -> None:
     """Makes the references and whatever is made once, several models side by side: nothing is timed meanwhile.
 
@@ -627,6 +630,7 @@ def make_ready(
         starting: Makes processes.
         exports: Whether opening a job makes something that is kept.
         workers: Models at once; None: as many as there are usable cores.
+        step: Told how many models are ready, of how many.
     """
     models: dict[str, list[Job]] = {}
     for job in jobs:
@@ -649,8 +653,10 @@ def make_ready(
     with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="zoo-ready") as pool:
         begun = [pool.submit(ready, of_one) for of_one in models.values()]
         try:
-            for future in begun:
+            step(0, len(begun))
+            for ready_now, future in enumerate(as_completed(begun), 1):
                 future.result()
+                step(ready_now, len(begun))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             starting.end()

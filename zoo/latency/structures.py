@@ -216,12 +216,14 @@ def _version(package: str) -> str | None:
 
 
 def _key(name: str, seed: int, *packages: str) -> str:
-    """Returns a hash of what a graph is made from."""
+    """Returns a hash of what a graph is made from; ``packages``: those that lower its precision."""
     get_structure(name)  # a mistyped name gets its own error
     from zoo.models import networks
     from zoo.models.export import OPSET
 
-    sources = (Path(__file__), *sorted(Path(networks.__path__[0]).glob("*.py")))
+    sources = [Path(__file__), *sorted(Path(networks.__path__[0]).glob("*.py"))]
+    if packages:  # of another precision; not imported, so that it takes no memory of a measured process
+        sources.append(Path(__file__).parent.parent / "runtimes" / "quantise.py")
     made_by = ("torch", "timm", "onnxscript", *packages)
     return content_hash({
         "name": name, "seed": seed, "opset": OPSET, "sources": [sha256_of(p) for p in sources],
