@@ -232,6 +232,14 @@ def _section(rows: list[LatencyRow]) -> Table:
     return head, table
 
 
+def _all_of(count: int) -> str:
+    return "All figures of this case" if count == 1 else f"All figures of these {count} cases"
+
+
+def _reasons_of(count: int) -> str:
+    return "1 case and its reasons" if count == 1 else f"{count} cases and their reasons"
+
+
 def section_title(row: LatencyRow) -> str:
     """``SingleStream, 2 threads, encoder``."""
     stage, threads, scenario = row.section
@@ -272,10 +280,10 @@ def latency_markdown(board: LatencyBoard, mark: str) -> str:
                 unit = "Images a second" if headline(found[0])[1] == "images/s" else "Median in milliseconds"
                 parts += [f"{unit}, and in brackets how many times as fast as {first.baseline.title}:", ""]
                 parts += [markdown_table(*_grid([r for r in here if r.section == section])), ""]
-            parts += _folded(f"All figures of these {len(found)} cases", markdown_table(*_section(found)))
+            parts += _folded(_all_of(len(found)), markdown_table(*_section(found)))
         if wrong := [r for r in here if not r.timing.usable]:
             parts += ["### INVALID", "", "Measured or tried, and not to be used.", ""]
-            parts += _folded(f"{len(wrong)} cases and their reasons", markdown_table(*_wrong(wrong)))
+            parts += _folded(_reasons_of(len(wrong)), markdown_table(*_wrong(wrong)))
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
