@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def use_large_pages() -> float | None:
         Share of the anonymous memory that lies on large pages then, in 0..1; None where that cannot be told.
     """
     size = large_page()
-    if size is None or not sys.platform.startswith("linux"):
+    if size is None:
         return None
     advise = ctypes.CDLL(None, use_errno=True).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)

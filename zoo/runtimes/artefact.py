@@ -30,7 +30,7 @@ from zoo.registry.schema import ModelEntry, Precision, Training, WeightFile, slu
 from zoo.runtimes import available, onnx_model, open_session
 from zoo.runtimes.base import Session, Tensors
 from zoo.runtimes.calibration import Calibration
-from zoo.runtimes.example import example
+from zoo.runtimes.example import example, stored_precision
 from zoo.runtimes.graphs import PIXELS, affine, dynamic_batch, with_pixels
 from zoo.runtimes.parity import TOLERANCE, batch_invariance, thread_invariance, worst
 
@@ -293,7 +293,7 @@ def _entry(
     weights = tuple(
         WeightFile(
             name=path.name, format="onnx" if runtime == "onnxruntime" else "openvino-ir",
-            precision=_stored(precision) if path.stem.endswith(f"-{precision}") else "fp32",
+            precision=stored_precision(precision) if path.stem.endswith(f"-{precision}") else "fp32",
             sources=(f"path:{path.name}",), sha256=sha256_of(path), size=path.stat().st_size, fold=binding,
         )
         for path in sorted(folder.iterdir())
@@ -316,11 +316,6 @@ def _entry(
         "notes": " ".join(filter(None, (note, entry.notes))),
     }  # fmt: skip
     return ModelEntry.model_validate(entry.model_copy(update=change).model_dump())
-
-
-def _stored(precision: Precision) -> Precision:
-    """Returns the precision of an artefact's file: bf16 is how OpenVINO computes one in fp32."""
-    return "fp32" if precision == "bf16" else precision
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.registry.schema import ModelEntry, Output
+from zoo.registry.schema import ModelEntry, Output, Precision
 
 _SCRIPT = '''\
 """Runs {name} on aligned face crops of {width}x{height} pixels: python run.py crop.png ...
@@ -29,7 +29,12 @@ for path in sys.argv[1:]:
 {outputs}'''
 
 
-def example(entry: ModelEntry, runtime: str, precision: str) -> str:
+def stored_precision(precision: Precision) -> Precision:
+    """Returns the precision of an artefact's file: bf16 is how OpenVINO computes one in fp32."""
+    return "fp32" if precision == "bf16" else precision
+
+
+def example(entry: ModelEntry, runtime: str, precision: Precision) -> str:
     """Returns the source of ``run.py``.
 
     Args:
@@ -45,7 +50,7 @@ def example(entry: ModelEntry, runtime: str, precision: str) -> str:
         "bgr": "np.ascontiguousarray(np.asarray(crop, np.uint8)[None, ..., ::-1])",
         "gray": "np.asarray(crop, np.uint8)[None, ..., None]",
     }[colour]
-    declared = "fp32" if precision == "bf16" else precision
+    declared = stored_precision(precision)
     suffix = ".xml" if runtime == "openvino" else ".onnx"
     file = next(w.name for w in entry.weights if w.precision == declared and w.name.endswith(suffix))
     more = " device=cuda:0" if precision == "fp16" else ""
@@ -60,7 +65,7 @@ def example(entry: ModelEntry, runtime: str, precision: str) -> str:
         load = (
             _on_gpu(file)
             if precision == "fp16"
-            else (f'session = ort.InferenceSession(FOLDER / "{file}", providers=["CPUExecutionProvider"])')
+            else f'session = ort.InferenceSession(FOLDER / "{file}", providers=["CPUExecutionProvider"])'
         )
         load += "\nnames = [o.name for o in session.get_outputs()]"
         run = '    tensors = dict(zip(names, session.run(names, {"pixels": pixels}), strict=True))'
