@@ -236,7 +236,8 @@ def _all_of(count: int) -> str:
     return "All figures of this case" if count == 1 else f"All figures of these {count} cases"
 
 
-def _reasons_of(count: int) -> str:
+def reasons_of(count: int) -> str:
+    """``3 cases and their reasons``."""
     return "1 case and its reasons" if count == 1 else f"{count} cases and their reasons"
 
 
@@ -283,7 +284,7 @@ def latency_markdown(board: LatencyBoard, mark: str) -> str:
             parts += _folded(_all_of(len(found)), markdown_table(*_section(found)))
         if wrong := [r for r in here if not r.timing.usable]:
             parts += ["### INVALID", "", "Measured or tried, and not to be used.", ""]
-            parts += _folded(_reasons_of(len(wrong)), markdown_table(*_wrong(wrong)))
+            parts += _folded(reasons_of(len(wrong)), markdown_table(*_wrong(wrong)))
     return "\n".join(parts).rstrip("\n") + "\n"
 
 

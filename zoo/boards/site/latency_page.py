@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.boards.collect import Collection
-from zoo.boards.latency import LatencyBoard, LatencyRow, headline, overview, section_title
+from zoo.boards.latency import LatencyBoard, LatencyRow, headline, overview, reasons_of, section_title
 from zoo.boards.site import tables as t
 from zoo.boards.site.shared import FILTERS, model_link, rate, timing_filters
 from zoo.boards.site.tables import Cell, Column, Line, Table
@@ -127,5 +127,5 @@ def _table(collection: Collection, rows: Sequence[LatencyRow], anchor: str, head
         cells += [t.text(row.timing.machine_code, title=row.timing.machine), day]
         filters = {**timing_filters(row.timing), "verdict": ("valid" if usable else "invalid",)}
         lines.append(Line(cells, filters, struck=row.timing.erratum is not None))
-    folded = "" if usable else f"{len(rows)} cases and their reasons"
+    folded = "" if usable else reasons_of(len(rows))
     return Table(anchor, f"{heading} measurements", columns, lines, heading, intro, folded)
