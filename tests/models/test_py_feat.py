@@ -85,7 +85,7 @@ def made(faces: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
                 ).fit(x, y, eval_set=[(x[::-1], answers[:, 19 - column])], verbose=False)  # fmt: skip
                 wanted.append(model.predict_proba(new)[:, 1])
             else:
-                model = LinearSVC(max_iter=50).fit(x, y)
+                model = LinearSVC(max_iter=50, random_state=0).fit(x, y)
                 wanted.append(model.decision_function(new))
             found[name] = model
         skops_io.dump({**parts, "classifiers": found, **change}, path)
@@ -462,7 +462,9 @@ def test_a_users_own_entry_predicts(
     (table,) = (tmp_path / "out").glob("*.csv")
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert row["success"] == "1"
-    assert all(int(row[f"{au}_c"]) == (float(row[f"{au}_p"]) >= 0) for au in AUS)
+    scores = {au: float(row[f"{au}_p"]) for au in AUS}  # four decimals: a sign lost in rounding decides nothing
+    assert all(int(row[f"{au}_c"]) == (score > 0) for au, score in scores.items() if score)
+    assert sum(score != 0 for score in scores.values()) > 15
     raw["weights"][1]["sha256"] = "0" * 64
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     assert predict(given) == 1
