@@ -34,7 +34,7 @@ from zoo.latency.clock import preallocate, time_calls
 from zoo.latency.processes import Worker
 from zoo.latency.run import Jobs, Measured, measure_group, run_suite
 from zoo.latency.statistics import paired_ratio, percentile_interval
-from zoo.latency.structures import PREPROCESS, exported
+from zoo.latency.structures import exported, get_structure
 from zoo.latency.suite import Measure, RuntimeRow, SuiteFile, plan
 from zoo.latency.verdict import Limits
 from zoo.registry import load_registry
@@ -83,11 +83,11 @@ def _graph(runtime: str, folder: Path) -> str:
         return MODEL
     from zoo.models.onnx_graph import read_onnx
 
-    model = read_onnx(exported(MODEL))
+    model, preprocess = read_onnx(exported(MODEL)), get_structure(MODEL).preprocess
     if runtime == "onnxruntime":
         from zoo.runtimes.graphs import static_batch, with_pixels
 
-        onnx.save(with_pixels(static_batch(model, 1), PREPROCESS), folder / "graph.onnx")
+        onnx.save(with_pixels(static_batch(model, 1), preprocess), folder / "graph.onnx")
         return str(folder / "graph.onnx")
     import openvino as ov
 
@@ -96,7 +96,7 @@ def _graph(runtime: str, folder: Path) -> str:
     core = ov.Core()
     graph = core.read_model(model.SerializeToString())
     graph.reshape([1, 3, 224, 224])
-    ov.save_model(_with_pixels(graph, PREPROCESS, 1), folder / "graph.xml", compress_to_fp16=False)
+    ov.save_model(_with_pixels(graph, preprocess, 1), folder / "graph.xml", compress_to_fp16=False)
     return str(folder / "graph.xml")
 
 

@@ -167,6 +167,15 @@ def test_a_structure_timed_with_random_weights_stands_in(tmp_path: Path) -> None
     assert "timed as a structure with random weights" in found.front[0].notes
 
 
+def test_a_structure_timed_on_pictures_of_another_size_does_not(tmp_path: Path) -> None:
+    measured(tmp_path, "slow-net", 0.8)
+    made = timing("slownet", 7.0, weights="random", architecture="slownet")
+    larger = made.model.model_copy(update={"input": (224, 224, 3)})
+    save_record(made.model_copy(update={"model": larger}), tmp_path)
+    found = ask(tmp_path)
+    assert not any("random weights" in note for c in found.front for note in c.notes)
+
+
 def test_machines_are_never_mixed(three: Path) -> None:
     timed(three, "slow-net", 2.0, cpu="another cpu")
     assert ask(three).front[0].latency(50).value == pytest.approx(40.0)

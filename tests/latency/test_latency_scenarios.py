@@ -120,6 +120,15 @@ def test_warm_up_of_a_slow_model_still_takes_three_windows() -> None:
     assert warm.stable and warm.queries == 3
 
 
+def test_warm_up_of_a_slow_model_is_not_given_up_at_its_first_windows() -> None:
+    clock, session = _session(*(seconds * 1000 * MS for seconds in (20, 25, 20, 20, 20)))
+    warm = warm_up(session.infer, [0], room(), least=1, most=10.0, clock=clock.clock)
+    assert warm.stable and warm.queries == 5
+    clock, session = _session(20_000 * MS, 30_000 * MS)
+    warm = warm_up(session.infer, [0], room(), least=1, most=10.0, clock=clock.clock)
+    assert not warm.stable and warm.queries == 8
+
+
 def test_pools_are_seeded_distinct_and_bounded() -> None:
     pool = make_pool((64, 64, 1), 2, seed=5)
     assert len(pool) == 64

@@ -108,4 +108,4 @@ def test_energy_and_throttling_of_a_gpu() -> None:
 
 
 def test_a_gpu_that_is_not_there_has_no_counters() -> None:
-    assert Gpu.of_torch("cuda:99") is None
+    assert Gpu.of("cuda:99", "torch") is None

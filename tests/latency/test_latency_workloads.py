@@ -128,12 +128,28 @@ def test_libreface_heads_have_the_sizes_of_the_published_checkpoints() -> None:
         assert sum(p.numel() for p in module.parameters()) == count
 
 
+OF_THE_REGISTRY = [name for name, s in structures.STRUCTURES.items() if s.make or s.contract]
+
+
 def test_structures_bear_the_registrys_names_of_architectures() -> None:
     known = {e.architecture for e in load_registry().entries.values()}
-    for name, structure in structures.STRUCTURES.items():
-        if name.startswith("libreface-"):
-            assert structure.architecture in known
-            assert structure.contract is not None and load_registry().get(structure.contract).preprocess is not None
+    assert {structures.STRUCTURES[name].architecture for name in OF_THE_REGISTRY} <= known
+    for name in OF_THE_REGISTRY:
+        structure = structures.STRUCTURES[name]
+        contract = structure.contract and load_registry().get(structure.contract).preprocess
+        assert contract is None or contract.size == structure.preprocess.size, name
+
+
+def test_structures_of_the_registry_have_its_models_parameters() -> None:
+    compared = []
+    for name in OF_THE_REGISTRY:
+        structure = structures.get_structure(name)
+        same = [e for e in load_registry().entries.values() if e.architecture == structure.architecture]
+        counts = {e.parameters for e in same if e.parameters}
+        if structure.make and counts:
+            assert sum(p.numel() for p in structure.build().parameters()) in counts, name
+            compared.append(name)
+    assert {"emonet", "openface3", "resmasknet", "dan", "libreface-swin-t"} <= set(compared)
 
 
 def test_branches_are_folded_as_they_are_when_the_model_runs() -> None:

@@ -121,7 +121,7 @@ def nvml(count: int, **found: Any) -> Any:
     )  # fmt: skip
 
 
-def test_the_gpu_of_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_found_by_the_index_that_cuda_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
 
@@ -133,11 +133,11 @@ def test_the_gpu_of_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None and found._handle == "only"
     assert Gpu.of("cuda:1", "onnxruntime") is None  # there is none
     use(nvml(4, index=dict(enumerate("abcd")), uuid={"GPU-1": "by name"}))
-    assert Gpu.of_index(0) is None  # CUDA may number four GPUs in another order
+    assert Gpu.of("cuda:0", "onnxruntime") is None  # CUDA may number four GPUs in another order
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-1")
-    first, second = Gpu.of_index(0), Gpu.of("tensorrt:1", "onnxruntime")
+    first, second = Gpu.of("cuda:0", "onnxruntime"), Gpu.of("tensorrt:1", "onnxruntime")
     assert first is not None and first._handle == "c"
     assert second is not None and second._handle == "by name"
-    assert Gpu.of_index(2) is None
+    assert Gpu.of("cuda:2", "onnxruntime") is None
     assert Gpu.of("cpu", "onnxruntime") is None and Gpu.of("GPU.0", "openvino") is None

@@ -327,6 +327,8 @@ class Collection:
     def timings_of(self, entry: ModelEntry | None, name: str, task: str | None = None) -> list[Timing]:
         """Returns the newest usable timings of a model: of its own files, else of its structure with random weights.
 
+        Those of a structure count for pictures of the model's size.
+
         Args:
             entry: The model as the registry has it.
             name: Its name.
@@ -338,7 +340,11 @@ class Collection:
         if task:
             own = [t for t in own if not t.record.model.tasks or task in t.record.model.tasks]
         if not own and entry:
-            own = self._by_model.get(("random", entry.architecture), [])
+            sides = entry.preprocess.size if entry.preprocess else None
+            own = [
+                t for t in self._by_model.get(("random", entry.architecture), [])
+                if sides in (None, t.record.model.input[:2])  # a larger picture takes longer
+            ]  # fmt: skip
         return sorted(own, key=lambda t: (len(t.record.model.tasks), t.path))
 
     def single_stream(self, row: Row, machine: str) -> Timing | None:

@@ -185,7 +185,8 @@ def warm_up(
         room: Where durations go; overwritten.
         window: Least seconds of a window.
         least: Least queries of a window.
-        most: Seconds after which it ends without being stable, though never before three windows.
+        most: Seconds after which it ends without being stable, though never before eight windows: a query may take
+            as long as all of it, and three in a row then have to agree at their first try.
         clock: Source of time.
     """
     medians: list[float] = []
@@ -197,7 +198,7 @@ def warm_up(
         queries, elapsed = queries + count, elapsed + spent
         medians.append(float(np.median(np.frombuffer(room, np.int64)[:count])))
         stable = settled(medians)
-        if stable or (len(medians) >= 3 and elapsed >= most * 1e9):
+        if stable or (len(medians) >= 8 and elapsed >= most * 1e9):
             return WarmUp(queries, elapsed / 1e9, stable)
 
 

@@ -122,6 +122,28 @@ def package_joules(root: Path = Path("/")) -> float | None:
 # HwPowerBrakeSlowdown. SwPowerCap is not among them: at full load a GPU is at its power limit as a rule.
 _SLOWED = 0x08 | 0x20 | 0x40 | 0x80
 
+_UUIDS = ("GPU-", "MIG-")
+
+
+def _torch_uuid(device: str) -> str:
+    import torch
+
+    uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+    return uuid if uuid.startswith(_UUIDS) else f"GPU-{uuid}"
+
+
+def _cuda_name(index: int, count: int) -> str:
+    """Returns NVML's index, or the UUID, of a GPU among those that ``CUDA_VISIBLE_DEVICES`` leaves.
+
+    Raises:
+        LookupError: CUDA and NVML may number the machine's GPUs in different orders: there are several, and
+            ``CUDA_DEVICE_ORDER`` is not ``PCI_BUS_ID``.
+    """
+    if count > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise LookupError("the order of the GPUs is not known")
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[index] if visible else str(index)
+
 
 class Gpu:
     """The counters of one NVIDIA GPU, by NVML; what cannot be read is None.
@@ -136,47 +158,20 @@ class Gpu:
 
     @classmethod
     def of(cls, device: str, runtime: str) -> Gpu | None:
-        """Returns the GPU that a runtime calls by this name; None for another device, or where NVML cannot tell."""
-        if device.partition(":")[0] not in ("cuda", "tensorrt"):
-            return None
-        return cls.of_torch(device) if runtime == "torch" else cls.of_index(int(device.partition(":")[2] or 0))
+        """Returns the GPU that a runtime calls by this name; None for another device, or where NVML cannot tell.
 
-    @classmethod
-    def of_index(cls, index: int) -> Gpu | None:
-        """Returns the GPU of an index in CUDA's numbering, for runtimes that tell no UUID.
-
-        CUDA and NVML number the GPUs of a machine alike if there is one, or if ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``.
-
-        Args:
-            index: Among the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves.
+        NVML numbers GPUs in its own way and knows nothing of ``CUDA_VISIBLE_DEVICES``: by its UUID a GPU is the same.
         """
-        try:
-            pynvml = import_module("pynvml")
-            pynvml.nvmlInit()
-            if pynvml.nvmlDeviceGetCount() > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-                return None
-            visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-            name = visible[index] if visible else str(index)
-            by_uuid = name.startswith(("GPU-", "MIG-"))
-            find = pynvml.nvmlDeviceGetHandleByUUID if by_uuid else pynvml.nvmlDeviceGetHandleByIndex
-            return cls(pynvml, find(name if by_uuid else int(name)))
-        except Exception:  # no package, no library, no driver, no such GPU: each with a class of its own
+        kind, _, index = device.partition(":")
+        if kind not in ("cuda", "tensorrt"):
             return None
-
-    @classmethod
-    def of_torch(cls, device: str) -> Gpu | None:
-        """Returns the GPU that torch calls ``cuda[:n]``; None where pynvml or NVML is not there.
-
-        NVML numbers GPUs in its own way and knows nothing of CUDA_VISIBLE_DEVICES: the GPU is found by its UUID.
-        """
         try:
-            import torch
-
-            pynvml = import_module("pynvml")
-            pynvml.nvmlInit()
-            uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
-            uuid = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
-            return cls(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
+            nvml = import_module("pynvml")
+            nvml.nvmlInit()
+            name = _torch_uuid(device) if runtime == "torch" else _cuda_name(int(index or 0), nvml.nvmlDeviceGetCount())
+            if name.startswith(_UUIDS):
+                return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(name))
+            return cls(nvml, nvml.nvmlDeviceGetHandleByIndex(int(name)))
         except Exception:  # no package, no library, no driver, no such GPU: each with a class of its own
             return None
 

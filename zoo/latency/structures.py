@@ -25,12 +25,6 @@ from zoo.registry.schema import Preprocess
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PREPROCESS = Preprocess(size=(224, 224), scale=1.0)
-"""Structures take pixels of 0..255: normalisation (ImageNet's) is inside."""
-
-INSIDE = PREPROCESS.model_copy(update={"layout": "nhwc"})
-"""Of int8 graphs, which take the uint8 crops themselves."""
-
 CALIBRATION = 32
 """Faces that statistics and int8 ranges are taken from; of other people than those that parity is checked on."""
 
@@ -41,13 +35,25 @@ class Structure:
 
     Attributes:
         architecture: Its name in the registry, or timm's name of a bare encoder with pooled features.
-        contract: Registry model whose preprocess contract crops faces for it in a pipeline.
         make: Makes the module, which gives a tensor or tensors by name; None for timm's encoder.
+        contract: Registry model whose preprocess contract crops faces for it in a pipeline.
+        side: Of its square input, in pixels.
     """
 
     architecture: str
     make: Callable[[], nn.Module] | None = None
     contract: str | None = None
+    side: int = 224
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What it takes: pixels of 0..255; a normalisation (ImageNet's) is inside."""
+        return Preprocess(size=(self.side, self.side), scale=1.0)
+
+    @property
+    def preprocess_int8(self) -> Preprocess:
+        """What its int8 graphs take: the uint8 crops themselves."""
+        return self.preprocess.model_copy(update={"layout": "nhwc"})
 
     def build(self) -> nn.Module:
         """Makes the module with whatever its initialisers give."""
@@ -86,6 +92,48 @@ def _libreface_mae() -> nn.Module:
     return MaeIntensity("au_intensity", 12)
 
 
+def _emonet() -> nn.Module:
+    from zoo.models.networks.emonet import EmoNet
+
+    return EmoNet(8)
+
+
+def _resmasknet() -> nn.Module:
+    from zoo.models.networks.resmasknet import ResMaskNet
+
+    return ResMaskNet()
+
+
+def _openface3() -> nn.Module:
+    from zoo.models.networks.graph_au import OpenFace3
+
+    return OpenFace3()
+
+
+def _me_graphau() -> nn.Module:
+    from zoo.models.networks.graph_au import MeGraphAu
+
+    return MeGraphAu("resnet50", "au", 12)
+
+
+def _dan() -> nn.Module:
+    from zoo.models.networks.dan import Dan
+
+    return Dan("expression", 8)
+
+
+def _emo_affectnet() -> nn.Module:
+    from zoo.models.networks.emo_affectnet import EmoAffectNet
+
+    return EmoAffectNet("expression")
+
+
+def _jaa_net() -> nn.Module:
+    from zoo.models.networks.jaa_net import ORDERS, JaaNet
+
+    return JaaNet("au", ORDERS[0], 2)
+
+
 STRUCTURES: dict[str, Structure] = {
     "resnet18": Structure("resnet18"),
     "resnet50": Structure("resnet50"),
@@ -99,8 +147,17 @@ STRUCTURES: dict[str, Structure] = {
     "libreface-repvgg-a0": Structure("libreface-repvgg-a0", _libreface_repvgg, "libreface-r18"),
     "libreface-swin-t": Structure("libreface-swin-t", _libreface_swin, "libreface-r18"),
     "libreface-mae-b": Structure("libreface-mae-b", _libreface_mae, "libreface-r18"),
+    "hsemotion-enet-b0": Structure("tf_efficientnet_b0", contract="hsemotion-enet-b0-8-best-vgaf"),
+    "hsemotion-enet-b2": Structure("tf_efficientnet_b2", contract="hsemotion-enet-b2-8", side=260),
+    "emonet": Structure("emonet", _emonet, "emonet-8", side=256),
+    "openface3": Structure("openface3-mtl", _openface3, "openface3"),
+    "resmasknet": Structure("resmasknet", _resmasknet, "resmasknet"),
+    "dan": Structure("dan-affectnet8", _dan, "dan"),
+    "emo-affectnet": Structure("emo-affectnet-resnet50", _emo_affectnet, "emo-affectnet"),
+    "jaa-net": Structure("jaa-net-v2", _jaa_net, side=176),
+    "me-graphau-resnet50": Structure("me-graphau-resnet50", _me_graphau),
 }
-"""Structures that can be timed with seeded weights. Inputs are 224 x 224 for all."""
+"""Structures that can be timed with seeded weights: bare encoders of timm, then those of registry models."""
 
 
 def get_structure(name: str) -> Structure:
@@ -136,7 +193,7 @@ def _take_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
-    """Makes a structure with seeded weights: 0..255 ``[n, 3, 224, 224]`` in, ``[n, columns]`` by name out.
+    """Makes a structure with seeded weights: 0..255 ``[n, 3, side, side]`` in, ``[n, columns]`` by name out.
 
     Initialisers leave whole tensors at 0 or 1, with which parts of a network compute nothing; they get noise. Batch
     normalisation gets statistics of rendered faces and of noise, so that activations keep their size to the end for
@@ -180,7 +237,7 @@ def build(name: str, seed: int = 0) -> nn.Module:
         norms = [m for m in inner.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
         if norms:
-            Named(inner)(torch.from_numpy(_faces_and_noise(2)).permute(0, 3, 1, 2).float())
+            Named(inner)(torch.from_numpy(_faces_and_noise(structure.preprocess, 2)).permute(0, 3, 1, 2).float())
         for hook in hooks:
             hook.remove()
         inner = _folded(inner)
@@ -246,7 +303,8 @@ def exported(name: str, seed: int = 0) -> Path:
 
         from zoo.models.export import to_onnx
 
-        model = to_onnx(build(name, seed), (PREPROCESS.channels, *PREPROCESS.size))
+        preprocess = get_structure(name).preprocess
+        model = to_onnx(build(name, seed), (preprocess.channels, *preprocess.size))
         with atomic_path(path) as temporary:
             onnx.save(model, temporary)
     return path
@@ -277,7 +335,7 @@ def quantised(name: str, runtime: str, seed: int = 0) -> tuple[Path, ...]:
     """Returns a structure's int8 graph, making it if it is not in the cache: NNCF for OpenVINO, else static QDQ.
 
     Returns:
-        One ONNX file, or an IR's ``.xml`` and ``.bin``; they take crops as :data:`INSIDE` says.
+        One ONNX file, or an IR's ``.xml`` and ``.bin``; they take crops as :attr:`Structure.preprocess_int8` says.
 
     Raises:
         UnknownNameError: No such structure.
@@ -299,20 +357,21 @@ def quantised(name: str, runtime: str, seed: int = 0) -> tuple[Path, ...]:
         from zoo.runtimes.graphs import with_pixels
         from zoo.runtimes.quantise import static_qdq
 
-        made = static_qdq(with_pixels(read_onnx(exported(name, seed)), PREPROCESS), _pictures(1))
+        preprocess = get_structure(name).preprocess
+        made = static_qdq(with_pixels(read_onnx(exported(name, seed)), preprocess), _pictures(preprocess, 1))
         with atomic_path(path) as temporary:
             onnx.save(made, temporary)
     return (path,)
 
 
-def _pictures(seed: int) -> NDArray[np.uint8]:
+def _pictures(preprocess: Preprocess, seed: int) -> NDArray[np.uint8]:
     from zoo.latency.parity import golden_crops
 
-    return golden_crops((*PREPROCESS.size, PREPROCESS.channels), CALIBRATION, seed=seed)
+    return golden_crops((*preprocess.size, preprocess.channels), CALIBRATION, seed=seed)
 
 
-def _faces_and_noise(seed: int) -> NDArray[np.uint8]:
-    faces = _pictures(seed)
+def _faces_and_noise(preprocess: Preprocess, seed: int) -> NDArray[np.uint8]:
+    faces = _pictures(preprocess, seed)
     noise = np.random.default_rng(seed).integers(0, 256, (CALIBRATION // 4, *faces.shape[1:]), np.uint8)
     return np.concatenate([faces[len(noise) :], noise])
 
@@ -326,8 +385,9 @@ def _nncf(name: str, seed: int, graph: Path, weights: Path) -> None:
     from zoo.runtimes.openvino_ import pixel_model
     from zoo.runtimes.quantise import nncf_int8
 
-    model, names, _ = pixel_model(ov.Core(), read_onnx(exported(name, seed)), PREPROCESS, None)
-    made = nncf_int8(model, _pictures(1))
+    preprocess = get_structure(name).preprocess
+    model, names, _ = pixel_model(ov.Core(), read_onnx(exported(name, seed)), preprocess, None)
+    made = nncf_int8(model, _pictures(preprocess, 1))
     for port, output in zip(made.outputs, names, strict=True):
         port.get_tensor().set_names({output})
     with tempfile.TemporaryDirectory() as folder:

@@ -209,6 +209,7 @@ def _random(job: Job) -> Encoder:
 
     case = job.case
     structure = structures.get_structure(case.model)
+    preprocess = structure.preprocess
     check_device(case.asked.runtime, case.asked.device)
     settings: dict[str, Any] = {
         "device": case.asked.device, "precision": case.asked.precision, "threads": case.asked.threads,
@@ -223,12 +224,14 @@ def _random(job: Job) -> Encoder:
         parameters = sum(p.numel() for p in module.parameters())
         size = sum(t.numel() * t.element_size() for t in module.state_dict().values())
         making = time.perf_counter() - start
-        session: Session = TorchSession(module, structures.PREPROCESS, **settings, variant=case.asked.variant)
+        session: Session = TorchSession(module, preprocess, **settings, variant=case.asked.variant)
     else:
-        preprocess = structures.PREPROCESS
         files: tuple[Path, ...]
         if case.asked.precision == "int8":
-            files, preprocess = structures.quantised(case.model, case.asked.runtime, case.seed), structures.INSIDE
+            files, preprocess = (
+                structures.quantised(case.model, case.asked.runtime, case.seed),
+                structure.preprocess_int8,
+            )
         elif case.asked.precision == "fp16" and case.asked.runtime == "onnxruntime":  # it computes what the file says
             files = (structures.halved(case.model, case.seed),)
         else:
@@ -238,7 +241,7 @@ def _random(job: Job) -> Encoder:
         session = _graph_session(case.asked.runtime, files, preprocess, exported, settings)
     about = ModelTimed(
         name=case.model, weights="random", architecture=structure.architecture, exported=exported,
-        input=(*structures.PREPROCESS.size, structures.PREPROCESS.channels), size=size, parameters=parameters,
+        input=(*preprocess.size, preprocess.channels), size=size, parameters=parameters,
     )  # fmt: skip
     return Encoder(session, about, case.scenario.batch, case.seed, making=making)
 
