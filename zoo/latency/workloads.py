@@ -228,10 +228,8 @@ def _random(job: Job) -> Encoder:
     else:
         files: tuple[Path, ...]
         if case.asked.precision == "int8":
-            files, preprocess = (
-                structures.quantised(case.model, case.asked.runtime, case.seed),
-                structure.preprocess_int8,
-            )
+            files = structures.quantised(case.model, case.asked.runtime, case.seed)
+            preprocess = structure.preprocess_int8
         elif case.asked.precision == "fp16" and case.asked.runtime == "onnxruntime":  # it computes what the file says
             files = (structures.halved(case.model, case.seed),)
         else:
