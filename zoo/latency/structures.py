@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,70 +69,8 @@ def _encoder(name: str) -> nn.Module:
     return module
 
 
-def _libreface_resnet() -> nn.Module:
-    from zoo.models.networks.libreface import LibreFaceResNet18
-
-    return LibreFaceResNet18({"au_intensity": 12, "au_presence": 12})
-
-
-def _libreface_repvgg() -> nn.Module:
-    from zoo.models.networks.libreface import LibreFaceRepVgg
-
-    return LibreFaceRepVgg("au_intensity", 12, sigmoid=False)
-
-
-def _libreface_swin() -> nn.Module:
-    from zoo.models.networks.libreface_transformers import SwinIntensity
-
-    return SwinIntensity("au_intensity", 12)
-
-
-def _libreface_mae() -> nn.Module:
-    from zoo.models.networks.libreface_transformers import MaeIntensity
-
-    return MaeIntensity("au_intensity", 12)
-
-
-def _emonet() -> nn.Module:
-    from zoo.models.networks.emonet import EmoNet
-
-    return EmoNet(8)
-
-
-def _resmasknet() -> nn.Module:
-    from zoo.models.networks.resmasknet import ResMaskNet
-
-    return ResMaskNet()
-
-
-def _openface3() -> nn.Module:
-    from zoo.models.networks.graph_au import OpenFace3
-
-    return OpenFace3()
-
-
-def _me_graphau() -> nn.Module:
-    from zoo.models.networks.graph_au import MeGraphAu
-
-    return MeGraphAu("resnet50", "au", 12)
-
-
-def _dan() -> nn.Module:
-    from zoo.models.networks.dan import Dan
-
-    return Dan("expression", 8)
-
-
-def _emo_affectnet() -> nn.Module:
-    from zoo.models.networks.emo_affectnet import EmoAffectNet
-
-    return EmoAffectNet("expression")
-
-
-def _jaa_net() -> nn.Module:
-    from zoo.models.networks.jaa_net import ORDERS, JaaNet
-
-    return JaaNet("au", ORDERS[0], 2)
+def _network(module: str) -> Any:
+    return import_module(f"zoo.models.networks.{module}")  # torch comes with it: not before something is built
 
 
 STRUCTURES: dict[str, Structure] = {
@@ -143,19 +82,39 @@ STRUCTURES: dict[str, Structure] = {
     "swin-tiny": Structure("swin_tiny_patch4_window7_224"),
     "convnextv2-tiny": Structure("convnextv2_tiny"),
     "vit-base": Structure("vit_base_patch16_224"),
-    "libreface-resnet18": Structure("libreface-resnet18", _libreface_resnet, "libreface-r18"),
-    "libreface-repvgg-a0": Structure("libreface-repvgg-a0", _libreface_repvgg, "libreface-r18"),
-    "libreface-swin-t": Structure("libreface-swin-t", _libreface_swin, "libreface-r18"),
-    "libreface-mae-b": Structure("libreface-mae-b", _libreface_mae, "libreface-r18"),
+    "libreface-resnet18": Structure(
+        "libreface-resnet18",
+        lambda: _network("libreface").LibreFaceResNet18({"au_intensity": 12, "au_presence": 12}),
+        "libreface-r18",
+    ),
+    "libreface-repvgg-a0": Structure(
+        "libreface-repvgg-a0",
+        lambda: _network("libreface").LibreFaceRepVgg("au_intensity", 12, sigmoid=False),
+        "libreface-r18",
+    ),
+    "libreface-swin-t": Structure(
+        "libreface-swin-t",
+        lambda: _network("libreface_transformers").SwinIntensity("au_intensity", 12),
+        "libreface-r18",
+    ),
+    "libreface-mae-b": Structure(
+        "libreface-mae-b", lambda: _network("libreface_transformers").MaeIntensity("au_intensity", 12), "libreface-r18"
+    ),
     "hsemotion-enet-b0": Structure("tf_efficientnet_b0", contract="hsemotion-enet-b0-8-best-vgaf"),
     "hsemotion-enet-b2": Structure("tf_efficientnet_b2", contract="hsemotion-enet-b2-8", side=260),
-    "emonet": Structure("emonet", _emonet, "emonet-8", side=256),
-    "openface3": Structure("openface3-mtl", _openface3, "openface3"),
-    "resmasknet": Structure("resmasknet", _resmasknet, "resmasknet"),
-    "dan": Structure("dan-affectnet8", _dan, "dan"),
-    "emo-affectnet": Structure("emo-affectnet-resnet50", _emo_affectnet, "emo-affectnet"),
-    "jaa-net": Structure("jaa-net-v2", _jaa_net, side=176),
-    "me-graphau-resnet50": Structure("me-graphau-resnet50", _me_graphau),
+    "emonet": Structure("emonet", lambda: _network("emonet").EmoNet(8), "emonet-8", side=256),
+    "openface3": Structure("openface3-mtl", lambda: _network("graph_au").OpenFace3(), "openface3"),
+    "resmasknet": Structure("resmasknet", lambda: _network("resmasknet").ResMaskNet(), "resmasknet"),
+    "dan": Structure("dan-affectnet8", lambda: _network("dan").Dan("expression", 8), "dan"),
+    "emo-affectnet": Structure(
+        "emo-affectnet-resnet50", lambda: _network("emo_affectnet").EmoAffectNet("expression"), "emo-affectnet"
+    ),
+    "jaa-net": Structure(
+        "jaa-net-v2", lambda: _network("jaa_net").JaaNet("au", _network("jaa_net").ORDERS[0], 2), side=176
+    ),
+    "me-graphau-resnet50": Structure(
+        "me-graphau-resnet50", lambda: _network("graph_au").MeGraphAu("resnet50", "au", 12)
+    ),
 }
 """Structures that can be timed with seeded weights: bare encoders of timm, then those of registry models."""
 
