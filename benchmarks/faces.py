@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -26,10 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "benchmarks" / "results" / "faces.json"
-PAGE = ROOT / "docs" / "faces.md"
-BLOCK = re.compile(r"(<!-- table: faces-(\S+) -->\n).*?(<!-- end of table -->)", re.S)
+from benchmarks.pages import RESULTS, ROOT, Drawn
 
 EVERY = 8
 PEOPLE, EACH, SIZE = 8, 8, (640, 480)
@@ -327,11 +323,10 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def render() -> str:
-    """Returns the page with its tables drawn again."""
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    drawn = tables(record)
-    return BLOCK.sub(lambda m: f"{m[1]}{drawn[m[2]]}\n{m[3]}", PAGE.read_text(encoding="utf-8"))
+PAGE = Drawn(
+    ROOT / "docs" / "faces.md", RESULTS / "faces.json",
+    lambda record: {f"faces-{name}": table for name, table in tables(record).items()},
+)  # fmt: skip
 
 
 def main() -> None:
@@ -340,12 +335,11 @@ def main() -> None:
         case ["pictures", source, folder]:
             write_pictures(Path(source), Path(folder))
         case ["measure", folder]:
-            RECORD.write_text(json.dumps(measure(Path(folder)), indent=1) + "\n", encoding="utf-8")
-            PAGE.write_text(render(), encoding="utf-8")
+            PAGE.keep(measure(Path(folder)))
         case ["tables"]:
-            PAGE.write_text(render(), encoding="utf-8")
+            PAGE.main([])
         case ["check"]:
-            raise SystemExit(render() != PAGE.read_text(encoding="utf-8") and "docs/faces.md is out of date")
+            PAGE.main(["check"])
         case _:
             raise SystemExit(__doc__)
 

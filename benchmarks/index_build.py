@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,10 +23,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "benchmarks" / "results" / "index_build.json"
-PAGE = ROOT / "docs" / "datasets.md"
-BLOCK = re.compile(r"(<!-- table: index_build -->\n).*?(<!-- end of table -->)", re.S)
+from benchmarks.pages import RESULTS, ROOT, Drawn
 
 # Dataset, layout, size of the whole tree, of a tenth of it, and how it is read. BP4D's 328 sequences differ in length,
 # the rendered ones do not, so its frames are the nearest multiple.
@@ -108,19 +104,10 @@ def table(record: dict[str, Any]) -> str:
     return f"{tabulate(rows, head, tablefmt='github', disable_numparse=True)}\n\n{where}\n"
 
 
-def drawn() -> str:
-    """Returns the page with its table drawn from the record."""
-    text = table(json.loads(RECORD.read_text(encoding="utf-8")))
-    return BLOCK.sub(lambda match: f"{match[1]}{text}{match[2]}", PAGE.read_text(encoding="utf-8"))
-
+PAGE = Drawn(ROOT / "docs" / "datasets.md", RESULTS / "index_build.json", lambda record: {"index_build": table(record)})
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         print(json.dumps(measure(sys.argv[2], sys.argv[3], json.loads(sys.argv[4]))))
-        raise SystemExit
-    if sys.argv[1:] == ["check"]:
-        raise SystemExit(drawn() != PAGE.read_text(encoding="utf-8") and "docs/datasets.md is not what the record says")
-    if sys.argv[1:] == ["run"]:
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(json.dumps(run(), indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(drawn(), encoding="utf-8")
+    else:
+        PAGE.main(sys.argv[1:], run)

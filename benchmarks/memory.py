@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,8 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "benchmarks" / "results" / "memory.json"
-PAGE = ROOT / "docs" / "throughput.md"
-BLOCK = re.compile(r"(<!-- table: memory -->\n).*?(<!-- end of table -->)", re.S)
+from benchmarks.pages import RESULTS, ROOT, Drawn
+
 COUNTS = (1_000, 10_000, 100_000)
 CASES = {
     "eval": "`zoo.eval`, a file each",
@@ -152,24 +149,10 @@ def table(record: dict[str, Any]) -> str:
     return str(tabulate(rows, head, tablefmt="github", disable_numparse=True))
 
 
-def render() -> str:
-    """Returns the page with its table drawn again."""
-    drawn = table(json.loads(RECORD.read_text(encoding="utf-8")))
-    return BLOCK.sub(lambda m: f"{m[1]}{drawn}\n{m[2]}", PAGE.read_text(encoding="utf-8"))
-
-
-def main() -> None:
-    """See the module."""
-    match sys.argv[1:]:
-        case ["measure", verb, registry, root]:
-            print(json.dumps(measure(verb, registry, root)))
-            return
-        case ["check"]:
-            raise SystemExit(render() != PAGE.read_text(encoding="utf-8") and "docs/throughput.md is out of date")
-        case ["run"]:
-            RECORD.write_text(json.dumps(run(), indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(render(), encoding="utf-8")
-
+PAGE = Drawn(ROOT / "docs" / "throughput.md", RESULTS / "memory.json", lambda record: {"memory": table(record)})
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["measure"]:
+        print(json.dumps(measure(*sys.argv[2:])))
+    else:
+        PAGE.main(sys.argv[1:], run)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from pathlib import Path
 
 from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.pages import ROOT, fill, settle
+
 PAGE = ROOT / "docs" / "metrics.md"
-BLOCK = re.compile(r"(<!-- table: coverage -->\n).*?(<!-- end of table -->)", re.S)
 
 
 def render() -> str:
@@ -26,11 +24,8 @@ def render() -> str:
     head += [f"{people} people, " + ("pooled" if folds == 1 else f"{folds} folds") for folds, people in columns]
     table = tabulate([[*k, *(v.get(c, "") for c in columns)] for k, v in rows.items()], head, tablefmt="github",
                      disable_numparse=True)  # fmt: skip
-    return BLOCK.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text(encoding="utf-8"))
+    return fill(PAGE.read_text(encoding="utf-8"), {"coverage": table}.get)
 
 
 if __name__ == "__main__":
-    drawn = render()
-    if sys.argv[1:] == ["check"]:
-        raise SystemExit(drawn != PAGE.read_text(encoding="utf-8") and "docs/metrics.md is out of date")
-    PAGE.write_text(drawn, encoding="utf-8")
+    settle(PAGE, render(), sys.argv[1:])

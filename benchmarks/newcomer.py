@@ -12,7 +12,6 @@ installed already, and so is the network that finds faces.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -26,13 +25,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import RESULTS, ROOT, Drawn
 from zoo.boards.text import markdown_table
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "benchmarks" / "results" / "newcomer.json"
-PAGE = ROOT / "CONTRIBUTING.md"
 GIVEN = ROOT / "benchmarks" / "mynet"
-BLOCK = re.compile(r"(<!-- table: newcomer -->\n).*?(<!-- end of table -->)", re.S)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MEANT = {
@@ -145,14 +141,13 @@ def walk(way: str, published: Path, folder: Path, hub: str) -> dict[str, Any]:
         "no_proxy": "127.0.0.1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(work / "installed")]),
     }  # fmt: skip
     commands = [INSTALL] if way == "package" else []
-    commands += steps(PAGE.read_text(encoding="utf-8"))
+    commands += steps(PAGE.page.read_text(encoding="utf-8"))
     seconds = [{"step": title(c), "seconds": round(timed(c, work, environment), 2)} for c in commands]
     return {"way": way, "lines": {name: lines(work / name) for name in written}, "steps": seconds}
 
 
-def run() -> None:
-    """Goes both ways, and writes the record."""
-    sys.path.insert(0, str(ROOT))
+def run() -> dict[str, Any]:
+    """Goes both ways; returns the record."""
     from tests.weights.hub_server import HubServer
     from zoo.results.environment import capture_code, capture_environment
 
@@ -163,12 +158,11 @@ def run() -> None:
         publish(published)
         hub.add_file("me/mynet", COMMIT, "mynet.onnx", (published / "mynet.onnx").read_bytes())
         walks = [walk(way, published, Path(name) / way, hub.url) for way in WAYS]
-    record = {
+    return {
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "environment": capture_environment().model_dump(mode="json"), "code": capture_code().model_dump(mode="json"),
         "load_before": round(load, 2), "load_after": round(os.getloadavg()[0], 2), "walks": walks,
     }  # fmt: skip
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def table(record: dict[str, Any]) -> str:
@@ -190,19 +184,7 @@ def table(record: dict[str, Any]) -> str:
     )
 
 
-def render(text: str) -> str:
-    """Returns the page with the table drawn again; as it is while there is no record."""
-    if not RECORD.exists():
-        return text
-    drawn = table(json.loads(RECORD.read_text(encoding="utf-8")))
-    return BLOCK.sub(lambda match: f"{match[1]}{drawn}\n{match[2]}", text)
-
+PAGE = Drawn(ROOT / "CONTRIBUTING.md", RESULTS / "newcomer.json", lambda record: {"newcomer": table(record)})
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["run"]:
-        run()
-    old = PAGE.read_text(encoding="utf-8")
-    new = render(old)
-    if sys.argv[1:] == ["check"]:
-        raise SystemExit(old != new and "CONTRIBUTING.md does not show what benchmarks/results/newcomer.json says")
-    PAGE.write_text(new, encoding="utf-8")
+    PAGE.main(sys.argv[1:], run)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,17 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import RESULTS, ROOT, Drawn
 from zoo.boards.text import markdown_table
 from zoo.results.environment import capture_code, capture_environment
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "benchmarks" / "results" / "overhead.json"
-PAGE = ROOT / "docs" / "latency.md"
-BLOCK = re.compile(r"(<!-- table: overhead -->\n).*?(<!-- end of table -->)", re.S)
 
-
-def run() -> None:
-    """Measures, and writes the record."""
+def run() -> dict[str, Any]:
+    """Measures; returns the record."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.jsonl"
         done = subprocess.run(
@@ -40,13 +35,11 @@ def run() -> None:
     if not rows:
         raise SystemExit(f"nothing was measured\n{done.stderr}")
     skipped = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
-    record = {
+    return {
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "environment": capture_environment().model_dump(mode="json"), "code": capture_code().model_dump(mode="json"),
         "rows": rows, "not_measured": skipped,
     }  # fmt: skip
-    RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def table(record: dict[str, Any]) -> str:
@@ -62,19 +55,7 @@ def table(record: dict[str, Any]) -> str:
     return text + "".join(f"\n\nNot measured: {reason}" for reason in record["not_measured"])
 
 
-def render(text: str) -> str:
-    """Returns the page with the table drawn again; as it is while there is no record."""
-    if not RECORD.exists():
-        return text
-    drawn = table(json.loads(RECORD.read_text(encoding="utf-8")))
-    return BLOCK.sub(lambda match: f"{match[1]}{drawn}\n{match[2]}", text)
-
+PAGE = Drawn(ROOT / "docs" / "latency.md", RESULTS / "overhead.json", lambda record: {"overhead": table(record)})
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["run"]:
-        run()
-    old = PAGE.read_text(encoding="utf-8")
-    new = render(old)
-    if sys.argv[1:] == ["check"]:
-        raise SystemExit(old != new and "docs/latency.md does not show what benchmarks/results/overhead.json says")
-    PAGE.write_text(new, encoding="utf-8")
+    PAGE.main(sys.argv[1:], run)

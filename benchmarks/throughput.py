@@ -10,10 +10,8 @@ what else the machine does meets all of them; shares of others and of the hyperv
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
-import re
 import statistics
 import sys
 import tempfile
@@ -34,15 +32,12 @@ import skimage.data
 import yaml
 from PIL import Image
 
+from benchmarks.pages import RESULTS, ROOT, Drawn
 from zoo._util.cpu import usable_cores
 from zoo._util.files import sha256_of
 from zoo.latency.steal import between, read_counters
 from zoo.registry.schema import Preprocess
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "benchmarks" / "results" / "throughput.json"
-PAGE = ROOT / "docs" / "throughput.md"
-BLOCK = re.compile(r"(<!-- table: throughput-(\S+) -->\n).*?(<!-- end of table -->)", re.S)
 RUN = {"images": (2000, 3), "loop": (400, 2), "photographs": (200, 4)}
 """Pictures and turns of a run of eight minutes; the DataLoader loop sees the first of the same pictures."""
 
@@ -622,10 +617,10 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def render() -> str:
-    """Returns the page with its tables drawn again."""
-    drawn = tables(json.loads(RECORD.read_text(encoding="utf-8")))
-    return BLOCK.sub(lambda m: f"{m[1]}{drawn[m[2]]}\n{m[3]}", PAGE.read_text(encoding="utf-8"))
+PAGE = Drawn(
+    ROOT / "docs" / "throughput.md", RESULTS / "throughput.json",
+    lambda record: {f"throughput-{name}": table for name, table in tables(record).items()},
+)  # fmt: skip
 
 
 def main() -> None:
@@ -633,12 +628,8 @@ def main() -> None:
     from tabulate import tabulate
 
     what, *numbers = sys.argv[1:] or ["images"]
-    if what == "check":
-        raise SystemExit(render() != PAGE.read_text(encoding="utf-8") and "docs/throughput.md is out of date")
-    if what in ("run", "tables"):
-        if what == "run":
-            RECORD.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
-        PAGE.write_text(render(), encoding="utf-8")
+    if what in ("run", "tables", "check"):
+        PAGE.main([] if what == "tables" else [what], measure)
         return
     if what not in ("images", "photographs"):
         raise SystemExit("usage: python benchmarks/throughput.py run|tables|check|images|photographs [count] [rounds]")

@@ -12,7 +12,7 @@ from zoo.check import main
 
 
 def test_the_commands_are_those_of_the_page() -> None:
-    steps = newcomer.steps(newcomer.PAGE.read_text(encoding="utf-8"))
+    steps = newcomer.steps(newcomer.PAGE.page.read_text(encoding="utf-8"))
     assert [newcomer.title(s) for s in steps] == [
         "zoo.check of the registry file", "zoo.check", "zoo.show", "zoo.predict", "zoo.eval",
     ]  # fmt: skip

@@ -11,11 +11,11 @@ from zoo.registry import load_registry
 
 
 def test_the_page_is_in_step_with_the_record():
-    assert faces.render() == faces.PAGE.read_text(encoding="utf-8")
+    assert faces.PAGE.render() == faces.PAGE.page.read_text(encoding="utf-8")
 
 
 def test_the_goal_is_met_and_no_face_is_missing():
-    record = json.loads(faces.RECORD.read_text(encoding="utf-8"))
+    record = json.loads(faces.PAGE.record.read_text(encoding="utf-8"))
     assert record["mediapipe"] == "0.10.21"
     for found in record["sets"].values():
         for counts in found["faces"].values():
