@@ -274,7 +274,7 @@ class _Assigned:
     def __init__(self, **operators: tuple[str, ...]) -> None:
         self._parts = [
             SimpleNamespace(ep_name=f"{name}ExecutionProvider",
-                            get_nodes=lambda kinds=kinds: [SimpleNamespace(op_type=k) for k in kinds])
+                            get_nodes=lambda kinds=kinds: [SimpleNamespace(op_type=k, name=f"a {k}") for k in kinds])
             for name, kinds in operators.items()
         ]  # fmt: skip
 
@@ -285,17 +285,46 @@ class _Assigned:
 def test_nodes_that_fell_back_to_the_processor_are_noticed() -> None:
     from zoo.runtimes.onnxruntime_ import check_assignment
 
-    check_assignment(_Assigned(CUDA=("Conv", "Relu"), CPU=("Shape", "Gather", "Concat")), "CUDAExecutionProvider")
+    def check(values: tuple[str, ...] = ("a Conv",), **operators: tuple[str, ...]) -> None:
+        check_assignment(_Assigned(**operators), "CUDAExecutionProvider", values)
+
+    check(CUDA=("Conv", "Relu"), CPU=("Shape", "Gather", "Concat"))
     with pytest.raises(RuntimeUnavailableError, match="does not run the whole graph") as caught:
-        check_assignment(_Assigned(CUDA=("Conv",), CPU=("Shape", "NonMaxSuppression")), "CUDAExecutionProvider")
+        check(CUDA=("Conv",), CPU=("Shape", "NonMaxSuppression"))
     assert "NonMaxSuppression" in caught.value.why and "Shape" not in caught.value.why
+    with pytest.raises(RuntimeUnavailableError, match="does not run the whole graph") as caught:  # of the pictures
+        check(values=("a Conv", "a Mul"), CUDA=("Conv",), CPU=("Shape", "Mul"))
+    assert "gave Mul to the CPU" in caught.value.why
     with pytest.raises(RuntimeUnavailableError, match="does not tell which nodes"):
-        check_assignment(object(), "CUDAExecutionProvider")
+        check_assignment(object(), "CUDAExecutionProvider", ())
+
+
+def test_nodes_of_shapes_are_told_from_nodes_of_values() -> None:
+    from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+    from zoo.runtimes.graphs import nodes_of_values
+
+    def node(operator: str, inputs: list[str], output: str) -> NodeProto:
+        return helper.make_node(operator, inputs, [output], name=f"{operator} {output}")
+
+    nodes = [
+        node("Cast", ["x"], "y"), node("Shape", ["y"], "shape"), node("Gather", ["shape", "one"], "first"),
+        node("Mul", ["first", "one"], "target"), node("Reshape", ["y", "target"], "flat"),
+        node("Mul", ["flat", "w"], "z"),
+    ]  # fmt: skip
+    nodes[0].attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
+    constants = [numpy_helper.from_array(np.array([1], np.int64), "one"), numpy_helper.from_array(np.ones(1), "w")]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None]) for n in ("x", "z")]
+    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], constants))
+    assert nodes_of_values(model) == {"Cast y", "Reshape flat", "Mul z"}
 
 
 def test_onnxruntime_says_which_provider_runs_which_node(mobilefacenet) -> None:
-    """The reading that GPUs rely on is there, and names operators, in the installed version."""
+    """The reading that GPUs rely on is there, and names operators and nodes, in the installed version."""
+    import onnx
     import onnxruntime
+
+    from zoo.runtimes.graphs import nodes_of_values
 
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -303,7 +332,9 @@ def test_onnxruntime_says_which_provider_runs_which_node(mobilefacenet) -> None:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     parts = session.get_provider_graph_assignment_info()
     assert {p.ep_name for p in parts} == {"CPUExecutionProvider"}
-    assert "Conv" in {node.op_type for p in parts for node in p.get_nodes()}
+    ran = {node.name: node.op_type for p in parts for node in p.get_nodes()}
+    assert "Conv" in ran.values()
+    assert all(name in nodes_of_values(onnx.load(path)) for name, operator in ran.items() if operator == "Conv")
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,16 @@ def takes_bytes(model: onnx.ModelProto) -> bool:
     return bool(only_input(model, "model").type.tensor_type.elem_type == TensorProto.UINT8)
 
 
+def nodes_of_values(model: onnx.ModelProto) -> frozenset[str]:
+    """Returns the names of the nodes that compute with a graph's input itself, not with its shape alone."""
+    moved, names = {only_input(model, "model").name}, set[str]()
+    for node in model.graph.node:  # in order: a graph of ONNX is sorted
+        if node.op_type not in ("Shape", "Size") and not moved.isdisjoint(node.input):
+            moved.update(node.output)
+            names.add(node.name)
+    return frozenset(names)
+
+
 def random_input(shape: Sequence[int], kind: Any = np.float32) -> NDArray[Any]:
     """Returns seeded noise: pixels where ``kind`` is uint8, else normal."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Collection
 from contextlib import redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from zoo.errors import ContractError, RuntimeUnavailableError
 from zoo.registry.schema import Precision, Preprocess
 from zoo.runtimes.base import SessionInfo, Tensors
-from zoo.runtimes.graphs import PIXELS, dynamic_batch, file_precision, static_batch, with_pixels
+from zoo.runtimes.graphs import PIXELS, dynamic_batch, file_precision, nodes_of_values, static_batch, with_pixels
 from zoo.runtimes.shared import Threaded, as_tensors, check_batch, closed, join_tensors
 
 PROVIDERS = {
@@ -34,7 +35,8 @@ _SHAPES = {
     "Shape", "Size", "Slice", "Squeeze", "Unsqueeze", "Where",
 }  # fmt: skip
 """Operators by which a graph computes the shapes of its tensors. ONNX Runtime leaves them on the CPU by design
-(``GetCpuPreferredNodes`` of its source); anything else there has fallen back."""
+(``GetCpuPreferredNodes`` of its source); anything else there has fallen back, and so has one of these that computes
+with the pictures."""
 
 
 def provider_of(device: str) -> tuple[str, dict[str, str]]:
@@ -72,12 +74,13 @@ def load_gpu_libraries() -> None:
             ort.preload_dlls()
 
 
-def check_assignment(session: Any, provider: str) -> None:
+def check_assignment(session: Any, provider: str, values: Collection[str]) -> None:
     """Refuses a session of which another provider computes a part.
 
     Args:
         session: Opened with ``session.record_ep_graph_assignment_info``.
         provider: The one that was asked for.
+        values: Names of the graph's nodes that compute with the pictures (:func:`zoo.runtimes.graphs.nodes_of_values`).
 
     Raises:
         RuntimeUnavailableError: Nodes other than those of shapes run elsewhere, or the installed version cannot tell.
@@ -91,7 +94,7 @@ def check_assignment(session: Any, provider: str) -> None:
     elsewhere = {
         node.op_type
         for part in session.get_provider_graph_assignment_info() if part.ep_name != provider
-        for node in part.get_nodes() if node.op_type not in _SHAPES
+        for node in part.get_nodes() if node.op_type not in _SHAPES or node.name in values
     }  # fmt: skip
     if elsewhere:
         raise RuntimeUnavailableError(
@@ -174,7 +177,8 @@ class OnnxRuntimeSession(Threaded):
         options.log_severity_level = 3
         if streams > 1:  # idle threads of one stream must not spin on the cores of another
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        blob = with_pixels(model, preprocess).SerializeToString()
+        graph = with_pixels(model, preprocess)
+        blob = graph.SerializeToString()
         if have in ("fp16", "bf16") and (computed := computed_precision(blob, options, (provider, settings))) != have:
             raise RuntimeUnavailableError(
                 f"onnxruntime computes this {have} graph in {computed} on {device}",
@@ -191,7 +195,7 @@ class OnnxRuntimeSession(Threaded):
                     f"onnxruntime did not take {provider}", why="it took " + ", ".join(session.get_providers())
                 )
             if device != "cpu":
-                check_assignment(session, provider)
+                check_assignment(session, provider, nodes_of_values(graph))
             self._sessions.append(session)
         self._free: SimpleQueue[Any] = SimpleQueue()
         for i in range(streams):
