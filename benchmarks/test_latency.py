@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from zoo.latency.case import Case
-from zoo.latency.run import Jobs, run_suite
+from zoo.latency.jobs import Jobs
+from zoo.latency.run import run_suite
 from zoo.latency.suite import choose, load_suite, plan
 from zoo.registry import load_registry
 from zoo.results.latency_record import LatencyRecord

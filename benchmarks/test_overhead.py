@@ -31,8 +31,10 @@ import pytest
 
 from zoo.latency.case import Case
 from zoo.latency.clock import preallocate, time_calls
+from zoo.latency.jobs import Jobs
+from zoo.latency.measure import Measured, measure_group
 from zoo.latency.processes import Worker
-from zoo.latency.run import Jobs, Measured, measure_group, run_suite
+from zoo.latency.run import run_suite
 from zoo.latency.statistics import paired_ratio, percentile_interval
 from zoo.latency.structures import exported, get_structure
 from zoo.latency.suite import Measure, RuntimeRow, SuiteFile, plan

@@ -62,7 +62,8 @@ def _body(given: Arguments) -> int:
     from typing import get_args
 
     from zoo.errors import UnknownNameError
-    from zoo.latency.run import Jobs, run_suite
+    from zoo.latency.jobs import Jobs
+    from zoo.latency.run import run_suite
     from zoo.latency.suite import choose, load_suite, plan
     from zoo.registry import load_registry
     from zoo.registry.schema import Precision, RuntimeName

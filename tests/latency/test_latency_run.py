@@ -14,8 +14,10 @@ import pytest
 from tests.latency.fakes import make_case, make_job
 from zoo.errors import RuntimeUnavailableError
 from zoo.latency.case import Case, Job
+from zoo.latency.measure import Measured, _finished
 from zoo.latency.processes import Worker, WorkerError
-from zoo.latency.run import Measured, References, Starting, _finished, make_ready, run_suite
+from zoo.latency.ready import References, Starting, make_ready
+from zoo.latency.run import run_suite
 from zoo.latency.suite import Measure, RuntimeRow, SuiteFile
 from zoo.latency.verdict import Limits
 from zoo.results import read_latency_records, read_records

@@ -12,7 +12,7 @@ from tests.latency.fakes import make_case
 from zoo.bench import main
 from zoo.errors import RegistryError, UnknownNameError, UsageError
 from zoo.latency.case import Case
-from zoo.latency.run import Jobs
+from zoo.latency.jobs import Jobs
 from zoo.latency.suite import SuiteFile, choose, groups, list_suites, load_suite, plan, read_suite_file
 from zoo.registry import load_registry
 from zoo.results.latency_record import Asked, Baseline

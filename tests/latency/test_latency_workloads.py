@@ -16,8 +16,8 @@ import torch
 from zoo.errors import ContractError, HashMismatchError, RuntimeUnavailableError, UnknownNameError
 from zoo.latency import pipeline, structures
 from zoo.latency.case import Case, Job
+from zoo.latency.jobs import Jobs
 from zoo.latency.parity import ParityLimits, check_parity, golden_crops
-from zoo.latency.run import Jobs
 from zoo.latency.workloads import Encoder, count_flops, open_workload
 from zoo.registry import load_registry
 from zoo.registry.schema import Preprocess
