@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +145,40 @@ class TestEverySession:
         }[change]  # fmt: skip
         with pytest.raises(UsageError, match="a batch of crops is uint8"):
             session.infer(wrong)
+
+
+def test_who_waits_for_a_stream_is_told_when_the_session_is_closed() -> None:
+    from zoo.runtimes.shared import Lent
+
+    lent, begun = Lent(["only"]), threading.Barrier(3)
+
+    def wait() -> str:
+        begun.wait(10)
+        with lent.one() as thing:
+            return thing
+
+    with ThreadPoolExecutor(2) as threads, lent.one():
+        waiting = [threads.submit(wait) for _ in range(2)]
+        begun.wait(10)
+        assert not any(w.done() for w in waiting)
+        lent.close()
+        for one in waiting:
+            with pytest.raises(UsageError, match="closed"):
+                one.result(10)
+    with pytest.raises(UsageError, match="closed"), lent.one():
+        pass
+
+
+def test_what_is_lent_comes_back() -> None:
+    from zoo.runtimes.shared import Lent
+
+    lent = Lent([1, 2])
+    with lent.one() as first, lent.one() as second:
+        assert {first, second} == {1, 2}
+    with pytest.raises(RuntimeError), lent.one():
+        raise RuntimeError
+    with lent.one() as first, lent.one() as second:
+        assert {first, second} == {1, 2}
 
 
 @pytest.mark.parametrize(("name", "runtime"), EVERY)

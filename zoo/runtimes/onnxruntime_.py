@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Collection
 from contextlib import redirect_stdout
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from zoo.errors import ContractError, RuntimeUnavailableError
 from zoo.registry.schema import Precision, Preprocess
 from zoo.runtimes.base import SessionInfo, Tensors
 from zoo.runtimes.graphs import PIXELS, dynamic_batch, file_precision, nodes_of_values, static_batch, with_pixels
-from zoo.runtimes.shared import Threaded, as_tensors, check_batch, closed, join_tensors
+from zoo.runtimes.shared import Lent, Threaded, as_tensors, check_batch, closed, join_tensors
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider",
@@ -197,9 +196,7 @@ class OnnxRuntimeSession(Threaded):
             if device != "cpu":
                 check_assignment(session, provider, nodes_of_values(graph))
             self._sessions.append(session)
-        self._free: SimpleQueue[Any] = SimpleQueue()
-        for i in range(streams):
-            self._free.put(self._sessions[i % len(self._sessions)])
+        self._lent = Lent(self._sessions[i % len(self._sessions)] for i in range(streams))
         self.info = SessionInfo(
             runtime="onnxruntime", version=ort.__version__, device=device, precision=have, threads=threads,
             streams=streams, provider=provider, batching="together" if together else "one-by-one", exported=exported,
@@ -210,19 +207,15 @@ class OnnxRuntimeSession(Threaded):
         if not self._sessions:
             raise closed()
         check_batch(batch, self._preprocess, self._batch)
-        session = self._free.get()
-        try:
+        with self._lent.one() as session:
             if self.info.batching == "together":
                 return as_tensors(self._names, session.run(self._names, {PIXELS: batch}), len(batch))
             return join_tensors(
                 [as_tensors(self._names, session.run(self._names, {PIXELS: one[None]}), 1) for one in batch]
             )
-        finally:
-            self._free.put(session)
 
     def close(self) -> None:
         """Frees the sessions; nothing can be run after it."""
         super().close()
         self._sessions.clear()
-        while not self._free.empty():
-            self._free.get()
+        self._lent.close()

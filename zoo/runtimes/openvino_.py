@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from zoo.runtimes.graphs import (
     random_input,
     same,
 )
-from zoo.runtimes.shared import Threaded, as_tensors, check_batch, closed, join_tensors
+from zoo.runtimes.shared import Lent, Threaded, as_tensors, check_batch, closed, join_tensors
 
 _HINTS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
 
@@ -219,9 +218,7 @@ class OpenVinoSession(Threaded):
         self._preprocess, self._batch = preprocess, batch
         compiled = _compile(core, model, plugin, precision, threads=threads, streams=streams)
         self._compiled = compiled
-        self._free: SimpleQueue[ov.InferRequest] = SimpleQueue()
-        for _ in range(streams):
-            self._free.put(compiled.create_infer_request())
+        self._lent: Lent[ov.InferRequest] = Lent(compiled.create_infer_request() for _ in range(streams))
         self.info = SessionInfo(
             runtime="openvino", version=ov.__version__, device=device, precision=precision, threads=threads,
             streams=streams, provider=",".join(compiled.get_property("EXECUTION_DEVICES")),
@@ -242,13 +239,10 @@ class OpenVinoSession(Threaded):
     def infer(self, batch: NDArray[np.uint8]) -> Tensors:
         """Runs one batch; safe to call from as many threads as there are streams, more wait."""
         pieces, parts = self._pieces(batch), []
-        request = self._free.get()
-        try:
+        with self._lent.one() as request:
             for piece in pieces:
                 request.infer([ov.Tensor(piece, shared_memory=True)])
                 parts.append(self._tensors(request, len(piece)))
-        finally:
-            self._free.put(request)
         return parts[0] if len(parts) == 1 else join_tensors(parts)
 
     def stream(self, batches: Iterable[tuple[Any, NDArray[np.uint8]]]) -> Iterator[tuple[Any, Tensors]]:
@@ -296,8 +290,7 @@ class OpenVinoSession(Threaded):
         """Frees the model; nothing can be run after it."""
         super().close()
         self._compiled = None
-        while not self._free.empty():
-            self._free.get()
+        self._lent.close()
 
 
 def _name(port: Any, published: list[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,48 @@ def as_tensors(names: Iterable[str], arrays: Iterable[NDArray[Any]], count: int)
 def join_tensors(parts: list[Tensors]) -> Tensors:
     """Puts the tensors of consecutive batches into one."""
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+T = TypeVar("T")
+
+
+class Lent(Generic[T]):
+    """Things that threads take by turns: whoever finds all of them taken waits, but not beyond the end.
+
+    Args:
+        things: What is lent.
+    """
+
+    def __init__(self, things: Iterable[T]) -> None:
+        self._free: SimpleQueue[T | None] = SimpleQueue()
+        self._closed = False
+        for thing in things:
+            self._free.put(thing)
+
+    @contextmanager
+    def one(self) -> Iterator[T]:
+        """Lends one.
+
+        Raises:
+            UsageError: They were closed, before or while this waited.
+        """
+        thing = self._free.get()
+        if thing is None:
+            self._free.put(None)  # for the next who waits
+            raise closed()
+        try:
+            yield thing
+        finally:
+            if not self._closed:
+                self._free.put(thing)
+
+    def close(self) -> None:
+        """Lets go of all of them, and ends every waiting."""
+        self._closed = True
+        with suppress(Empty):
+            while True:
+                self._free.get_nowait()
+        self._free.put(None)
 
 
 class Threaded:

@@ -165,13 +165,14 @@ class TorchSession(Threaded):
 
     def infer(self, batch: NDArray[np.uint8]) -> Tensors:
         """Runs one batch."""
-        if self._module is None:
+        module = self._module
+        if module is None:
             raise closed()
         check_batch(batch, self._preprocess, self._batch)
         self._use_threads()
         with torch.inference_mode(), self._casting(), _ieee(self._device):
             pixels = torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self._device)
-            found = self._module(pixels)
+            found = module(pixels)
             arrays = [y.float().cpu().numpy() for y in found.values()]
         return as_tensors(found, arrays, len(batch))
 
