@@ -76,10 +76,10 @@ KEYS = (
 )
 
 
-def _absent_weights(entries: Sequence[ModelEntry], registry: Registry) -> list[str]:
+def _absent_weights(entries: Sequence[ModelEntry], registry: Registry) -> list[ModelEntry]:
     from zoo.weights import cached
 
-    return [e.name for e in entries if any(cached(w, base=registry.base(e.name)) is None for w in e.weights)]
+    return [e for e in entries if any(cached(w, base=registry.base(e.name)) is None for w in e.weights)]
 
 
 class _Copy:
@@ -231,8 +231,9 @@ def _body(given: Arguments) -> int:
     except DatasetMissingError as error:
         # Who has no data has often no weights either: say both at once.
         if absent := _absent_weights(entries, registry):
-            error.fix = f"{error.fix or ''}\n  also not here yet: weights of {', '.join(absent)}: " + "; ".join(
-                f"python -m zoo.fetch model={name}" for name in absent
+            error.fix = (
+                f"{error.fix or ''}\n  also not here yet: weights of {', '.join(e.name for e in absent)}: "
+                + "; ".join(f"python -m zoo.fetch {e.selector}" for e in absent)
             )
         raise
     asked = len(plans) + len(failed)

@@ -89,7 +89,7 @@ def _consent(entry: ModelEntry, registry: Registry, given: Arguments) -> None:
             remember_consent(licence)
             return
         refused = True
-    require_consent(entry, registry=",".join(given.registry), refused=refused)
+    require_consent(entry, refused=refused)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -198,7 +198,7 @@ def _print(found: Recommendation, style: str, *, everything: bool) -> None:
         for line in commands(found.winner, found.wish, VERBS):
             put(f"  {line}")
         if found.winner.entry.status == "unverified":
-            say(f"{found.winner.entry.name} is unverified: python -m zoo.check model={found.winner.entry.name}")
+            say(f"{found.winner.entry.name} is unverified: python -m zoo.check {found.winner.entry.selector}")
 
 
 def _about(found: Recommendation) -> list[str]:

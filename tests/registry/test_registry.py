@@ -134,6 +134,8 @@ def test_errors_about_an_entry_name_the_registry_file_that_it_stands_in(tmp_path
     assert [e.value.where for e in (family, missing, fetched)] == [
         f"{path}: models.odd", f"{path}: models.mine.weights[mine.onnx]", f"{path}: models.mine",
     ]  # fmt: skip
+    assert mine.selector == f"model=mine registry={path}"
+    assert ours.selector == "model=hog-ridge"
 
 
 def test_a_glob_leaves_out_what_cannot_be_run_where_that_is_asked() -> None:

@@ -521,9 +521,9 @@ def commands(candidate: Candidate, wish: Wish, verbs: Container[str]) -> list[st
         wish: What was asked.
         verbs: Verbs that exist.
     """
-    name = candidate.entry.name
-    fetch, bench = f"python -m zoo.fetch model={name}", f"python -m zoo.bench suite=cpu model={name}"
-    predict = f"python -m zoo.predict model={name} input=photo.jpg tasks={wish.task}"
+    name, chosen = candidate.entry.name, candidate.entry.selector
+    fetch, bench = f"python -m zoo.fetch {chosen}", f"python -m zoo.bench suite=cpu {chosen}"
+    predict = f"python -m zoo.predict {chosen} input=photo.jpg tasks={wish.task}"
     export = None
     if candidate.timing:
         asked = candidate.timing.record.asked
@@ -533,7 +533,7 @@ def commands(candidate: Candidate, wish: Wish, verbs: Container[str]) -> list[st
         if asked.runtime != "torch" and asked.precision in ("fp32", "bf16", "int8"):
             made = f"{name}-{asked.runtime}-{asked.precision}"  # the name that zoo.export gives
             calibrate = " calibrate=my-faces/" if asked.precision == "int8" else ""
-            export = f"python -m zoo.export model={name} {how}{calibrate} out={made}"
+            export = f"python -m zoo.export {chosen} {how}{calibrate} out={made}"
             if asked.precision == "int8" and "export" in verbs:  # there is no such file before
                 predict = (
                     f"python -m zoo.predict registry={made}/registry.yaml model={made} input=photo.jpg "

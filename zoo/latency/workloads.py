@@ -176,7 +176,7 @@ def _verified(entry: ModelEntry, files: Mapping[str, Path]) -> tuple[UsedFile, .
         if (file.sha256 or have) != have or (file.git_sha1 and file.git_sha1 != git_blob_sha1_of(path)):
             raise HashMismatchError(
                 f"{file.name} is not the file that the registry names", where=str(path),
-                why="it was changed after it had been checked", fix=f"python -m zoo.fetch model={entry.name}",
+                why="it was changed after it had been checked", fix=f"python -m zoo.fetch {entry.selector}",
             )  # fmt: skip
         used.append(UsedFile(name=file.name, sha256=have, fold=file.fold.name if file.fold else None))
     return tuple(used)

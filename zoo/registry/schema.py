@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -346,9 +347,12 @@ class ModelEntry(Frozen):
         return f"{self._file or 'registry.yaml'}: models.{self.name}"
 
     @property
-    def registry_file(self) -> Path | None:
-        """The registry file that it was read from; None for the zoo's own, and for an entry that was made in code."""
-        return self._file
+    def selector(self) -> str:
+        """What chooses it on a command line: ``model=``, and ``registry=`` where it is not of the zoo's own file."""
+        if (file := self._file) is None:
+            return f"model={self.name}"
+        here = Path.cwd()
+        return f"model={self.name} registry={quote(str(file.relative_to(here) if file.is_relative_to(here) else file))}"
 
     def read_from(self, file: Path) -> None:
         """Notes the registry file that the entry was read from, where it is not the zoo's own."""

@@ -70,7 +70,7 @@ def check_licence(entry: ModelEntry, *, own_word: bool) -> None:
         raise LicenseError(
             f"{licence.name} does not allow the weights of {entry.name} to be passed on", where=licence.url,
             why=licence.redistribution_source or licence.note,
-            fix=f"point people to python -m zoo.fetch model={entry.name}; if the rights are yours, say "
+            fix=f"point people to python -m zoo.fetch {entry.selector}; if the rights are yours, say "
             "'redistribution: true' under licence: in a registry file of your own and pass it with registry=",
         )  # fmt: skip
     if allowed is not True and not own_word:

@@ -12,7 +12,6 @@ import logging
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from shlex import quote
 
 from zoo._util.files import content_hash, write_text, zoo_home
 from zoo.errors import LicenseError, WeightsError
@@ -59,12 +58,11 @@ def remember_consent(licence: Licence) -> Path:
     return path
 
 
-def require_consent(entry: ModelEntry, *, registry: str | None = None, refused: bool = False) -> None:
+def require_consent(entry: ModelEntry, *, refused: bool = False) -> None:
     """Sees to it that nothing of an entry is downloaded before its licence was accepted, where that is needed.
 
     Args:
         entry: The entry.
-        registry: The user's registry file that it comes from, for the command that gives consent; None for the zoo's.
         refused: Whether the user has been asked and said no.
 
     Raises:
@@ -77,8 +75,7 @@ def require_consent(entry: ModelEntry, *, registry: str | None = None, refused: 
         f"the weights of {entry.name} are under {licence.name}, which {'was not' if refused else 'has to be'} accepted"
         + ("" if refused else " first"),
         where=licence.url, why="; ".join(_whole(licence)[1:]),
-        fix=f"read the terms; if you accept them: python -m zoo.fetch model={entry.name}"
-        f"{f' registry={quote(registry)}' if registry else ''} accept_license=true",
+        fix=f"read the terms; if you accept them: python -m zoo.fetch {entry.selector} accept_license=true",
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zoo._util.files import resource
 from zoo.errors import HashMismatchError, LicenseError, WeightsError, WeightsMissingError, ZooError
 from zoo.registry.schema import ModelEntry, WeightFile
 from zoo.registry.sources import HubSource, Source, parse_source
@@ -107,7 +106,7 @@ def locate(
     sources: list[tuple[str, Source]] = [(text, parse_source(text)) for text in file.sources]
     # Without a network nothing is downloaded, and what is missing is said instead.
     if owner and not wanted.offline and any(local_path(source, base) is None for _, source in sources):
-        require_consent(owner, registry=_registry_of(owner, base))
+        require_consent(owner)
     if front := mirror(file, entry):
         sources.insert(0, (_text(front), front))
     tried: list[_Tried] = []
@@ -127,16 +126,10 @@ def locate(
                 if isinstance(failed, HashMismatchError):  # a later source was good, but somebody should know
                     log.warning("%s: %s: %s", file.name, bad, failed.what)
             return path
-    raise _failure(file, entry, key, tried, wanted.offline)
-
-
-def _registry_of(entry: ModelEntry, base: Path | None) -> str | None:
-    """Returns what ``registry=`` has to name for the entry to be found again; None: nothing, it is the zoo's own."""
-    if file := entry.registry_file:
-        here = Path.cwd()
-        return str(file.relative_to(here) if file.is_relative_to(here) else file)
-    own = base not in (None, resource("registry.yaml").parent.resolve())
-    return "<your registry file>" if own else None
+    again = "run the command again"
+    if not entry.startswith("tool:"):
+        again = f"python -m zoo.fetch {owner.selector if owner else f'model={entry}'}"
+    raise _failure(file, again, key, tried, wanted.offline)
 
 
 def offline_reason(asked: bool | None) -> str | None:
@@ -193,18 +186,16 @@ def _key(file: WeightFile, entry: ModelEntry | str) -> str:
     return f"{tool}: {file.name}" if kind == "tool" else f"models.{entry}.weights[{file.name}]"
 
 
-def _failure(file: WeightFile, entry: str, key: str, tried: list[_Tried], offline: str | None) -> ZooError:
+def _failure(file: WeightFile, again: str, key: str, tried: list[_Tried], offline: str | None) -> ZooError:
     """Makes one error of what every source answered."""
     errors = [error for _, error in tried]
-    tool = entry.startswith("tool:")
-    again = "run the command again" if tool else f"python -m zoo.fetch model={entry}"
     fixes = list(dict.fromkeys(error.fix for error in errors if error.fix))
     what = f"{file.name} ({file.size:,} bytes)" if file.size else file.name
     kind: type[ZooError] = WeightsMissingError
     if offline:
         what += " is not on this machine, and nothing may be fetched"
         leave = f"unset {offline.split()[0]}" if offline.endswith("is set") else "leave offline mode"
-        fixes.append(f"where there is a network, {leave} and {again if tool else f'run: {again}'}")
+        fixes.append(f"where there is a network, {leave} and {again if again.startswith('run ') else f'run: {again}'}")
     else:
         what += " could not be had from any of its sources"
         if any(isinstance(error, LicenseError) for error in errors):
