@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zoo.latency import cores
-from zoo.latency.steal import between, read_counters, usable_processors
+from zoo.latency.counters import between, read_counters, usable_processors
 
 
 def open_onnxruntime(path: str) -> Any:

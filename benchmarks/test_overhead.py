@@ -163,7 +163,7 @@ def _compare(title: str, ours: dict[int, float], theirs: dict[int, float], tried
     shutil.which("benchmark_app", path=str(Path(sys.executable).parent)) is None, reason="no benchmark_app"
 )
 def test_our_median_is_within_3_percent_of_benchmark_app(tmp_path: Path) -> None:
-    from zoo.latency.steal import between, read_counters
+    from zoo.latency.counters import between, read_counters
 
     graph = _graph("openvino", tmp_path)
     tool = shutil.which("benchmark_app", path=str(Path(sys.executable).parent))

@@ -35,7 +35,7 @@ from PIL import Image
 from benchmarks.pages import RESULTS, ROOT, Drawn
 from zoo._util.cpu import usable_cores
 from zoo._util.files import sha256_of
-from zoo.latency.steal import between, read_counters
+from zoo.latency.counters import between, read_counters
 from zoo.registry.schema import Preprocess
 
 RUN = {"images": (2000, 3), "loop": (400, 2), "photographs": (200, 4)}

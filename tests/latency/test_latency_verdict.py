@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo.latency.steal import Disturbance
+from zoo.latency.counters import Disturbance
 from zoo.latency.verdict import Evidence, Limits, disturbed, judge, unsettled
 from zoo.results.latency_record import OutputChecked, Parity, SliceTaken
 from zoo.results.record import Estimate

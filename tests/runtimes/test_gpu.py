@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.helpers.models import pictures
 from zoo.errors import RuntimeUnavailableError
-from zoo.latency.steal import Gpu
+from zoo.latency.counters import Gpu
 from zoo.registry.schema import Precision, Preprocess
 from zoo.runtimes.onnxruntime_ import OnnxRuntimeSession, provider_of
 from zoo.runtimes.quantise import half
@@ -126,7 +126,7 @@ def test_a_gpu_is_found_by_the_index_that_cuda_gives_it(monkeypatch: pytest.Monk
         monkeypatch.delenv(name, raising=False)
 
     def use(module: Any) -> None:
-        monkeypatch.setattr("zoo.latency.steal.import_module", lambda name: module)
+        monkeypatch.setattr("zoo.latency.counters.import_module", lambda name: module)
 
     use(nvml(1, index={0: "only"}))
     found = Gpu.of("cuda:0", "onnxruntime")

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.latency.case import Job
+from zoo.latency.counters import Disturbance
 from zoo.latency.processes import Worker, WorkerError
 from zoo.latency.statistics import throughput
-from zoo.latency.steal import Disturbance
 from zoo.latency.suite import Measure, SuiteFile
 from zoo.latency.verdict import Limits, disturbed, unsettled
 from zoo.results.latency_record import SliceTaken

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from zoo.latency.counters import Disturbance
 from zoo.latency.statistics import drift, percentile_interval
-from zoo.latency.steal import Disturbance
 from zoo.registry.schema import Frozen
 from zoo.results.latency_record import Parity, SliceTaken, Verdict
 from zoo.results.record import Estimate

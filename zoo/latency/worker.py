@@ -31,10 +31,10 @@ from zoo.errors import ZooError
 from zoo.latency import cores
 from zoo.latency.case import Job
 from zoo.latency.clock import preallocate
-from zoo.latency.pages import use_large_pages
+from zoo.latency.counters import Gpu, between, read_counters, usable_processors
+from zoo.latency.large_pages import use_large_pages
 from zoo.latency.parity import ParityLimits, check_parity, golden_crops, load_golden, save_golden
 from zoo.latency.scenarios import run_slice, settle, warm_up
-from zoo.latency.steal import Gpu, between, read_counters, usable_processors
 from zoo.latency.workloads import Workload, count_flops, open_workload
 
 ROOM = 1 << 17

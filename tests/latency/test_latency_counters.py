@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.latency.steal import Counters, Gpu, between, held_back, package_joules, read_counters, throttle_count
+from zoo.latency.counters import Counters, Gpu, between, held_back, package_joules, read_counters, throttle_count
 
 ZERO = Counters(at=0, busy=0, stolen=0, own=0, cores=2, throttles=0, held=0, joules=0)
 
