@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from zoo.metrics import METRICS, bootstrap, statistics
-from zoo.metrics.evaluate import FORMULAS
+from zoo.metrics.catalogue import FORMULAS
 
 FLOATS = NDArray[np.floating]
 TASKS = {

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from benchmarks.pages import ROOT, settle
 from zoo.boards.text import AGGREGATION_TITLES
 from zoo.datasets import get_dataset, list_datasets
-from zoo.metrics.evaluate import METRICS
+from zoo.metrics.catalogue import METRICS
 from zoo.protocols import list_protocols
 from zoo.protocols.schema import Paper, ProtocolFile
 from zoo.results.reported import figures_for

@@ -10,7 +10,7 @@ from zoo.cli import FORMAT, REGISTRY, Arguments, Key, natural, one_of, positive,
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.metrics.evaluate import Difference
+    from zoo.metrics import Difference
     from zoo.runs.compare import Comparison, Pair
 
 SUMMARY = "Compare models on the same samples: paired differences with intervals, and where they disagree most."

@@ -47,7 +47,7 @@ class MetricScore(Frozen):
     aggregation: Aggregation
     mean: Estimate
     """The headline: the mean over the model's own labels of the protocol as the metric's users report it (one of the
-    two below; :data:`zoo.metrics.evaluate.METRICS` says which); the score itself where a metric has no labels."""
+    two below; :data:`zoo.metrics.METRICS` says which); the score itself where a metric has no labels."""
     mean_defined: Estimate
     """Mean over labels, undefined ones left out."""
     mean_strict: Estimate

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from zoo._util.files import zoo_home
 from zoo.errors import RecordError, UsageError
-from zoo.metrics.evaluate import METRICS, Difference, Evaluation, holm, paired_difference
+from zoo.metrics import METRICS, Difference, Evaluation, holm, paired_difference
 from zoo.results.record import Contamination, Estimate
 from zoo.runs.checkpoints import assign_checkpoints
 from zoo.runs.predictions import predictions_key, read_predictions

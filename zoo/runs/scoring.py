@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from zoo._util.spool import BLOCK, by_blocks
 from zoo.datasets.base import Index
 from zoo.errors import RecordError, UsageError
+from zoo.metrics import METRICS, Evaluation, evaluate
+from zoo.metrics import Estimate as Found
 from zoo.metrics.binary import f1_best
-from zoo.metrics.evaluate import METRICS, Evaluation, evaluate
-from zoo.metrics.evaluate import Estimate as Found
 from zoo.protocols.rules import as_coded
 from zoo.protocols.rules import truth as protocol_truth
 from zoo.protocols.schema import MetricName, ProtocolFile
