@@ -17,6 +17,7 @@ from tests.boards.made_up_site import HOSTILE, REF, make, write
 from zoo.boards.collect import Collection, collect
 from zoo.boards.leaderboard import render
 from zoo.boards.site import site_files
+from zoo.boards.site.shared import rich
 from zoo.errors import DependencyError
 from zoo.leaderboard import main
 from zoo.results.store import save_record
@@ -112,6 +113,14 @@ def test_text_of_others_stays_text(out: Path, pages: dict[str, Page]) -> None:
         assert "<img" not in text, name
     shown = "".join(pages[f"boards/{REF}.html"].text)
     assert HOSTILE in shown  # the erratum's sentence, as it was written
+
+
+def test_a_sentence_in_markdown_keeps_its_links_and_nothing_else() -> None:
+    assert rich("`a` [record](../x.json), [b](https://b.org/c?d=1&e)") == (
+        '<code>a</code> <a href="../x.json">record</a>, <a href="https://b.org/c?d=1&amp;e">b</a>'
+    )
+    assert rich("[a](javascript:b) <i>") == "[a](javascript:b) &lt;i&gt;"
+    assert rich('[a](../b" onclick="c)') == '<a href="../b&quot; onclick=&quot;c">a</a>'
 
 
 def test_a_model_whose_structure_was_timed_leads_to_the_cases(tmp_path: Path) -> None:

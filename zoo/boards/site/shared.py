@@ -59,8 +59,9 @@ def plain(text: str) -> str:
 
 
 def rich(text: str) -> str:
-    """Turns a sentence in Markdown into HTML: code and bold, the rest escaped."""
+    """Turns a sentence in Markdown into HTML: code, bold, and links to files here or by https; the rest escaped."""
     text = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
+    text = re.sub(r"\[([^\]]*)\]\(((?:\.\./|https://)[^)]*)\)", r'<a href="\2">\1</a>', text)
     return re.sub(r"\*\*([^*]*)\*\*", r"<b>\1</b>", text)
 
 

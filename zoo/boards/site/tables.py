@@ -8,7 +8,7 @@ from typing import Literal
 
 from zoo.boards.text import DASH, HasInterval, interval, number, three_digits
 
-Kind = Literal["text", "wide", "short", "number", "interval", "heat", "code", "flag"]
+Kind = Literal["text", "wide", "short", "number", "interval", "heat", "code", "flag", "rich"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Column:
         key: Short fixed name, for the choice of columns.
         title: As the head shows it.
         kind: ``wide`` and ``short`` are texts with room, and without a break; ``number`` is set to the right;
-            ``interval`` has a bar; ``heat`` is coloured; ``flag`` is a small label.
+            ``interval`` has a bar; ``heat`` is coloured; ``flag`` is a small label; ``rich`` is HTML, with room.
         about: What it means, shown when pointed at.
         hidden: Not shown until it is chosen.
     """
