@@ -102,8 +102,9 @@ class Network:
                 None: the inputs are float32.
             threads: How many calls may run at once; each runs on one core.
         """
-        import openvino as ov
         from openvino.preprocess import PrePostProcessor
+
+        from zoo._util.openvino import ov
 
         core = ov.Core()
         model = core.read_model(path)

@@ -129,8 +129,9 @@ class YuNet:
 
 class _Network:
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino as ov
         from openvino.preprocess import PrePostProcessor
+
+        from zoo._util.openvino import ov
 
         core = ov.Core()
         model = core.read_model(path)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13, properties
 from openvino.preprocess import PrePostProcessor
 
+from zoo._util.openvino import ov
 from zoo.errors import ContractError, RuntimeUnavailableError
 from zoo.registry.schema import Precision, Preprocess
 from zoo.runtimes.base import SessionInfo, Tensors
