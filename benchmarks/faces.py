@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -259,7 +258,7 @@ def measure(folder: Path) -> dict[str, Any]:
             here.add("468 for 478 quad corner / side", quad_moved(libreface_quad(plain), libreface_quad(fine)))
             here.change("468 for 478", outputs(pixels, plain), outputs(pixels, fine))
     return {
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "mediapipe": reference["mediapipe"],
+        "mediapipe": reference["mediapipe"],
         "versions": {n: version(n) for n in ("numpy", "pillow", "openvino", "onnxruntime")},
         "sets": {kind: found.summary() for kind, found in sets.items()},
     }  # fmt: skip

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def run() -> dict[str, Any]:
                 print(rows[-1], file=sys.stderr, flush=True)
     here = capture_environment()
     return {
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "cpu": here.cpu, "cores": here.cores_usable,
+        "cpu": here.cpu, "cores": here.cores_usable,
         "system": here.system, "python": here.python, "load_before": [round(x, 2) for x in load],
         "load_after": [round(x, 2) for x in os.getloadavg()], "rows": rows,
     }  # fmt: skip

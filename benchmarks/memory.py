@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +134,7 @@ def run() -> dict[str, Any]:
                 )  # fmt: skip
                 rows.append({"verb": verb, "pictures": count, **json.loads(done.stdout.splitlines()[-1])})
                 print(rows[-1], file=sys.stderr)
-    return {"created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "rows": rows}
+    return {"rows": rows}
 
 
 def table(record: dict[str, Any]) -> str:

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +158,6 @@ def run() -> dict[str, Any]:
         hub.add_file("me/mynet", COMMIT, "mynet.onnx", (published / "mynet.onnx").read_bytes())
         walks = [walk(way, published, Path(name) / way, hub.url) for way in WAYS]
     return {
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "environment": capture_environment().model_dump(mode="json"), "code": capture_code().model_dump(mode="json"),
         "load_before": round(load, 2), "load_after": round(os.getloadavg()[0], 2), "walks": walks,
     }  # fmt: skip

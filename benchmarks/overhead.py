@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ def run() -> dict[str, Any]:
         raise SystemExit(f"nothing was measured\n{done.stderr}")
     skipped = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
     return {
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "environment": capture_environment().model_dump(mode="json"), "code": capture_code().model_dump(mode="json"),
         "rows": rows, "not_measured": skipped,
     }  # fmt: skip

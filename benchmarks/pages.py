@@ -69,7 +69,9 @@ class Drawn(NamedTuple):
                 )
 
     def keep(self, record: dict[str, Any]) -> None:
-        """Writes a new record, and the page from it."""
+        """Writes a new record with its date, and the page from it."""
+        from zoo.results.environment import timestamp
+
         self.record.parent.mkdir(exist_ok=True)
-        self.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        self.record.write_text(json.dumps({"created": timestamp(), **record}, indent=1) + "\n", encoding="utf-8")
         settle(self.page, self.render(), [])

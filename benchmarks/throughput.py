@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice, product
 from pathlib import Path
@@ -522,7 +521,7 @@ def measure() -> dict[str, Any]:
         os.environ["ZOO_HOME"] = str(Path(folder) / "home")
         photographs, parts = compare_photographs(Path(folder), *RUN["photographs"])
     return {
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "cpu": _cpu(), "cores": usable_cores(),
+        "cpu": _cpu(), "cores": usable_cores(),
         "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
         "versions": {n: version(n) for n in ("openvino", "onnxruntime", "torch", "pillow", "numpy")},
         "load": [round(before[0], 2), round(os.getloadavg()[0], 2)],

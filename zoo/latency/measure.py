@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,11 @@ OPEN_SECONDS = 600.0
 """A case that is not open by then has failed; an export from torch is part of the first opening."""
 
 StartWorker = Callable[[int], Worker]
+
+
+def durations(answer: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Returns the durations of the queries of a slice, in nanoseconds, from the answer of its process."""
+    return np.frombuffer(base64.b64decode(answer["samples"]), np.int64)
 
 
 @dataclass
@@ -61,6 +66,11 @@ class Measured:
         """Slices that count."""
         return [s for s in self.slices if s.kept]
 
+    @property
+    def kept_answers(self) -> list[dict[str, Any]]:
+        """The answers of the slices that count, in their order."""
+        return [a for a, s in zip(self.answers, self.slices, strict=True) if s.kept]
+
     def fail(self, error: WorkerError) -> None:
         """Notes a failure; the process is gone."""
         self.failures.append(error.what + (f" ({error.why})" if error.why else ""))
@@ -77,11 +87,10 @@ class Measured:
 
     def samples(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the kept durations in nanoseconds and the round of each."""
-        kept = [(a, s) for a, s in zip(self.answers, self.slices, strict=True) if s.kept]
-        if not kept:
+        if not (kept := self.kept):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        parts = [np.frombuffer(base64.b64decode(a["samples"]), np.int64) for a, _ in kept]
-        rounds = [np.full(len(p), s.round) for p, (_, s) in zip(parts, kept, strict=True)]
+        parts = [durations(a) for a in self.kept_answers]
+        rounds = [np.full(len(p), s.round) for p, s in zip(parts, kept, strict=True)]
         return np.concatenate(parts), np.concatenate(rounds)
 
 
@@ -156,11 +165,11 @@ def _take(case: Measured, number: int, suite: SuiteFile) -> None:
         answer["stolen"], answer["foreign"], answer["throttles"], answer["held"], answer["joules"],
         answer.get("gpu_joules"),
     )  # fmt: skip
-    durations = np.frombuffer(base64.b64decode(answer["samples"]), np.int64)
     case.answers.append(answer)
     taken = SliceTaken(
         round=number, kept=not disturbed(happened, suite.limits), queries=answer["queries"],
-        images=answer["images"], seconds=answer["nanoseconds"] / 1e9, median_ms=float(np.median(durations)) / 1e6,
+        images=answer["images"], seconds=answer["nanoseconds"] / 1e9,
+        median_ms=float(np.median(durations(answer))) / 1e6,
         stolen=_rounded(happened.stolen), foreign=_rounded(happened.foreign), throttles=happened.throttles,
         joules=happened.joules, gpu_joules=happened.gpu_joules, cores=answer["cores"],
     )  # fmt: skip

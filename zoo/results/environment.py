@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,11 @@ _PACKAGES = (
     "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "timm", "onnx", "pillow", "av", "pandas", "pyarrow",
     "huggingface_hub",
 )  # fmt: skip
+
+
+def timestamp() -> str:
+    """Returns the time at which a record is made, UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -271,10 +270,10 @@ def make_record(
         complete: Whether everything that the protocol scores was there and was scored.
         status: Status of the model as it was run; None takes the entry's.
     """
-    from zoo.results.environment import capture_code, capture_environment, peak_rss_mib
+    from zoo.results.environment import capture_code, capture_environment, peak_rss_mib, timestamp
 
     return ResultRecord(
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=timestamp(),
         model=ModelUsed(
             name=entry.name, contract=entry.contract_hash, preprocess=preprocess, steps=tuple(steps),
             weights=tuple(weights), missing_labels=scored.missing_labels, derived=derived,

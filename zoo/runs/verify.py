@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +74,7 @@ def verify_entry(
         RuntimeUnavailableError: No runtime could run the entry.
     """
     from zoo.models import apply_outputs
-    from zoo.results.environment import capture_code, capture_environment
+    from zoo.results.environment import capture_code, capture_environment, timestamp
     from zoo.runs.doubts import find_doubts
     from zoo.weights import locate
 
@@ -99,7 +98,7 @@ def verify_entry(
             for task, values in apply_outputs(entry, tensors).items():
                 golden[task] = tuple(tuple(round(float(x), 4) for x in row) for row in values)
     return Evidence(
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=timestamp(),
         model=entry.name,
         contract=entry.contract_hash,
         readings=_readings(entry, found[0].runtime, folds[0] if folds else None, paths, faces, tell),

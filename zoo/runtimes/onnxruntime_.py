@@ -184,7 +184,8 @@ class OnnxRuntimeSession(Threaded):
                 why="it has no such kernels there and puts casts around its own",
                 fix="use precision=fp32, or a device that computes it",
             )
-        self._sessions: list[Any] = []
+        sessions: list[Any] = []
+        values = nodes_of_values(graph) if device != "cpu" else frozenset()
         # A session of one thread computes in the caller's: streams can share it, and so the weights.
         for _ in range(1 if threads == 1 else streams):
             session = opened(blob, options, (provider, settings))
@@ -194,9 +195,9 @@ class OnnxRuntimeSession(Threaded):
                     f"onnxruntime did not take {provider}", why="it took " + ", ".join(session.get_providers())
                 )
             if device != "cpu":
-                check_assignment(session, provider, nodes_of_values(graph))
-            self._sessions.append(session)
-        self._lent = Lent(self._sessions[i % len(self._sessions)] for i in range(streams))
+                check_assignment(session, provider, values)
+            sessions.append(session)
+        self._lent = Lent(sessions[i % len(sessions)] for i in range(streams))
         self.info = SessionInfo(
             runtime="onnxruntime", version=ort.__version__, device=device, precision=have, threads=threads,
             streams=streams, provider=provider, batching="together" if together else "one-by-one", exported=exported,
@@ -204,7 +205,7 @@ class OnnxRuntimeSession(Threaded):
 
     def infer(self, batch: NDArray[np.uint8]) -> Tensors:
         """Runs one batch; safe to call from as many threads as there are streams, more wait."""
-        if not self._sessions:
+        if self._lent.closed:
             raise closed()
         check_batch(batch, self._preprocess, self._batch)
         with self._lent.one() as session:
@@ -217,5 +218,4 @@ class OnnxRuntimeSession(Threaded):
     def close(self) -> None:
         """Frees the sessions; nothing can be run after it."""
         super().close()
-        self._sessions.clear()
         self._lent.close()

@@ -61,11 +61,14 @@ class Lent(Generic[T]):
 
     Args:
         things: What is lent.
+
+    Attributes:
+        closed: Whether nothing is lent any more.
     """
 
     def __init__(self, things: Iterable[T]) -> None:
         self._free: SimpleQueue[T | None] = SimpleQueue()
-        self._closed = False
+        self.closed = False
         for thing in things:
             self._free.put(thing)
 
@@ -83,12 +86,12 @@ class Lent(Generic[T]):
         try:
             yield thing
         finally:
-            if not self._closed:
+            if not self.closed:
                 self._free.put(thing)
 
     def close(self) -> None:
         """Lets go of all of them, and ends every waiting."""
-        self._closed = True
+        self.closed = True
         with suppress(Empty):
             while True:
                 self._free.get_nowait()

@@ -126,10 +126,10 @@ def locate(
                 if isinstance(failed, HashMismatchError):  # a later source was good, but somebody should know
                     log.warning("%s: %s: %s", file.name, bad, failed.what)
             return path
-    again = "run the command again"
-    if not entry.startswith("tool:"):
-        again = f"python -m zoo.fetch {owner.selector if owner else f'model={entry}'}"
-    raise _failure(file, again, key, tried, wanted.offline)
+    fetch = (
+        None if entry.startswith("tool:") else f"python -m zoo.fetch {owner.selector if owner else f'model={entry}'}"
+    )
+    raise _failure(file, fetch, key, tried, wanted.offline)
 
 
 def offline_reason(asked: bool | None) -> str | None:
@@ -186,8 +186,9 @@ def _key(file: WeightFile, entry: ModelEntry | str) -> str:
     return f"{tool}: {file.name}" if kind == "tool" else f"models.{entry}.weights[{file.name}]"
 
 
-def _failure(file: WeightFile, again: str, key: str, tried: list[_Tried], offline: str | None) -> ZooError:
-    """Makes one error of what every source answered."""
+def _failure(file: WeightFile, fetch: str | None, key: str, tried: list[_Tried], offline: str | None) -> ZooError:
+    """Makes one error of what every source answered; ``fetch`` is the command that fetches it, if one does."""
+    again = fetch or "run the command again"
     errors = [error for _, error in tried]
     fixes = list(dict.fromkeys(error.fix for error in errors if error.fix))
     what = f"{file.name} ({file.size:,} bytes)" if file.size else file.name
@@ -195,7 +196,7 @@ def _failure(file: WeightFile, again: str, key: str, tried: list[_Tried], offlin
     if offline:
         what += " is not on this machine, and nothing may be fetched"
         leave = f"unset {offline.split()[0]}" if offline.endswith("is set") else "leave offline mode"
-        fixes.append(f"where there is a network, {leave} and {again if again.startswith('run ') else f'run: {again}'}")
+        fixes.append(f"where there is a network, {leave} and {f'run: {fetch}' if fetch else again}")
     else:
         what += " could not be had from any of its sources"
         if any(isinstance(error, LicenseError) for error in errors):
