@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 from typing import Any
 
 from tests.weights.hub_server import HubServer, Knobs, _Handler, _Repo
@@ -29,6 +30,7 @@ class UploadServer(HubServer):
         """Repository, commit, message."""
         self.private: dict[str, bool] = {}
         self.uploads = 0
+        self.uploading = threading.Lock()
         self.break_uploads_after: int | None = None
         """Uploads of large files after which every other is cut off."""
         self.commit_status: int | None = None
@@ -109,16 +111,17 @@ class _UploadHandler(_Handler):
 
     def do_PUT(self) -> None:
         hub = self.server_data
-        if hub.break_uploads_after is not None and hub.uploads >= hub.break_uploads_after:
-            self.rfile.read(100)
-            self.close_connection = True
-            return self.connection.close()
-        data = self._read()
-        oid = self.path.rpartition("/")[2]
-        if hashlib.sha256(data).hexdigest() != oid:
-            return self._refuse(400, "not the file that was announced")
-        hub.uploads += 1
-        hub.blobs[oid] = data
+        with hub.uploading:  # a client sends several at once: each must see how many came before it
+            if hub.break_uploads_after is not None and hub.uploads >= hub.break_uploads_after:
+                self.rfile.read(100)
+                self.close_connection = True
+                return self.connection.close()
+            data = self._read()
+            oid = self.path.rpartition("/")[2]
+            if hashlib.sha256(data).hexdigest() != oid:
+                return self._refuse(400, "not the file that was announced")
+            hub.uploads += 1
+            hub.blobs[oid] = data
         return self._plain(200, {})
 
     def _preupload(self, repo: str, asked: dict[str, Any]) -> None:
