@@ -185,3 +185,13 @@ def test_settled() -> None:
     assert settled([9.0, 1.0, 1.04, 1.02])
     assert not settled([1.0, 1.0, 1.06])
     assert not settled([0.0, 0.0, 0.0])
+
+
+def test_settled_is_no_trend_where_single_queries_scatter() -> None:
+    # JAA-Net's batches of 32 in torch: every three in a row differ by more than 5 %, the eight go nowhere.
+    scattered = [5.0, 5.3, 5.02, 5.32, 5.03, 5.31, 5.01, 5.29]
+    assert settled(scattered)
+    assert not settled(scattered[:7])
+    assert not settled([x * (1 - 0.03 * i) for i, x in enumerate(scattered)])  # still getting faster
+    assert not settled([*scattered[:6], 6.0, 5.3])  # one far off: eight may yet hold a change
+    assert not settled([1.0, 3.0] * 4)

@@ -159,7 +159,7 @@ class WarmUp:
     Attributes:
         queries: Queries made.
         seconds: Their duration.
-        stable: Whether the last windows' medians agreed.
+        stable: Whether the windows' medians settled.
     """
 
     queries: int
@@ -177,7 +177,7 @@ def warm_up(
     most: float = 10.0,
     clock: Clock = REAL,
 ) -> WarmUp:
-    """Runs windows of queries until the medians of the last three agree within 5 %, or the time is up.
+    """Runs windows of queries until their medians have :func:`~zoo.latency.statistics.settled`, or the time is up.
 
     Args:
         infer: Runs one query.
@@ -186,7 +186,7 @@ def warm_up(
         window: Least seconds of a window.
         least: Least queries of a window.
         most: Seconds after which it ends without being stable, though never before eight windows: a query may take
-            as long as all of it, and three in a row then have to agree at their first try.
+            as long as all of it, and eight show whether there is a trend.
         clock: Source of time.
     """
     medians: list[float] = []

@@ -193,7 +193,24 @@ def drift(samples: Floats) -> Drift | None:
     return Drift(slow.value / fast.value - 1, slow.low > fast.high)
 
 
-def settled(medians: Sequence[float], windows: int = 3, tolerance: float = 0.05) -> bool:
-    """Whether the medians of the last ``windows`` windows lie within ``tolerance`` of each other."""
-    last = medians[-windows:]
-    return len(last) == windows and min(last) > 0 and max(last) / min(last) - 1 <= tolerance
+_AGREE, _SCATTER = 0.05, 0.1
+_WINDOWS = 8
+
+
+def settled(medians: Sequence[float]) -> bool:
+    """Whether a warm-up is over, by the medians of its windows.
+
+    It is when the last three agree within 5 %. Of a model whose query takes seconds a window is one query, and where
+    queries scatter by 3 % no three may ever agree. So it is over too when the last eight show no trend: the medians of
+    their two halves agree within 5 %, and none is off from the median of all by more than 10 %.
+    """
+    last = np.array(medians[-_WINDOWS:])
+    if len(last) < 3 or last.min() <= 0:
+        return False
+    if np.ptp(last[-3:]) <= _AGREE * last[-3:].min():
+        return True
+    if len(last) < _WINDOWS:
+        return False
+    halves = np.median(last.reshape(2, -1), axis=1)
+    middle = float(np.median(last))
+    return bool(np.ptp(halves) <= _AGREE * halves.min() and np.abs(last - middle).max() <= _SCATTER * middle)
