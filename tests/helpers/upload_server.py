@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from typing import Any
 
 from tests.weights.hub_server import HubServer, Knobs, _Handler, _Repo
@@ -30,7 +29,6 @@ class UploadServer(HubServer):
         """Repository, commit, message."""
         self.private: dict[str, bool] = {}
         self.uploads = 0
-        self.uploading = threading.Lock()
         self.break_uploads_after: int | None = None
         """Uploads of large files after which every other is cut off."""
         self.commit_status: int | None = None
@@ -111,7 +109,7 @@ class _UploadHandler(_Handler):
 
     def do_PUT(self) -> None:
         hub = self.server_data
-        with hub.uploading:  # a client sends several at once: each must see how many came before it
+        with hub._lock:  # a client sends several at once: each must see how many came before it
             if hub.break_uploads_after is not None and hub.uploads >= hub.break_uploads_after:
                 self.rfile.read(100)
                 self.close_connection = True

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.latency.clock import REAL, Clock, time_calls
-from zoo.latency.statistics import settled
+from zoo.latency.statistics import WINDOWS, settled
 from zoo.results.latency_record import Scenario
 
 Pixels = NDArray[np.uint8]
@@ -198,7 +198,7 @@ def warm_up(
         queries, elapsed = queries + count, elapsed + spent
         medians.append(float(np.median(np.frombuffer(room, np.int64)[:count])))
         stable = settled(medians)
-        if stable or (len(medians) >= 8 and elapsed >= most * 1e9):
+        if stable or (len(medians) >= WINDOWS and elapsed >= most * 1e9):
             return WarmUp(queries, elapsed / 1e9, stable)
 
 

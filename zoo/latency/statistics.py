@@ -194,7 +194,8 @@ def drift(samples: Floats) -> Drift | None:
 
 
 _AGREE, _SCATTER = 0.05, 0.1
-_WINDOWS = 8
+WINDOWS = 8
+"""Windows of a warm-up that show whether there is a trend."""
 
 
 def settled(medians: Sequence[float]) -> bool:
@@ -204,12 +205,12 @@ def settled(medians: Sequence[float]) -> bool:
     queries scatter by 3 % no three may ever agree. So it is over too when the last eight show no trend: the medians of
     their two halves agree within 5 %, and none is off from the median of all by more than 10 %.
     """
-    last = np.array(medians[-_WINDOWS:])
+    last = np.array(medians[-WINDOWS:])
     if len(last) < 3 or last.min() <= 0:
         return False
     if np.ptp(last[-3:]) <= _AGREE * last[-3:].min():
         return True
-    if len(last) < _WINDOWS:
+    if len(last) < WINDOWS:
         return False
     halves = np.median(last.reshape(2, -1), axis=1)
     middle = float(np.median(last))
